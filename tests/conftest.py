@@ -1,0 +1,45 @@
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from pytest_copie.plugin import Copie
+
+from tests.projects import Project, recorded_answers, snapshot
+
+# Projects are asked for again and again by other tests of the same process, and never changed.
+Render = Callable[..., Project]
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The template of the working tree, outside any repository."""
+    return snapshot(tmp_path_factory.mktemp("template"))
+
+
+@pytest.fixture(scope="session")
+def render(template: Path, copie_session: Copie) -> Render:
+    """Generate the default project with some answers changed. Not to be written into."""
+    rendered: dict[frozenset[tuple[str, str]], Project] = {}
+
+    def render(**changes: str) -> Project:
+        key = frozenset(changes.items())
+        if key not in rendered:
+            result = copie_session.copy(changes, template_dir=template)
+            if result.exception:
+                raise result.exception
+            assert result.project_dir
+            rendered[key] = Project(result.project_dir, recorded_answers(result.project_dir))
+        return rendered[key]
+
+    return render
+
+
+@pytest.fixture
+def clean_git(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Git as on a machine without settings, with someone to commit as."""
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    monkeypatch.setenv("GIT_CONFIG_SYSTEM", os.devnull)
+    for role in ("AUTHOR", "COMMITTER"):
+        monkeypatch.setenv(f"GIT_{role}_NAME", "Tester")
+        monkeypatch.setenv(f"GIT_{role}_EMAIL", "tester@example.com")
