@@ -1,0 +1,36 @@
+"""Alembic, on a database of the tests."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection
+
+from app.core.settings import Settings
+from app.db.engine import create_engine
+
+_CONFIG = Path(__file__).parent.parent / "alembic.ini"
+
+
+def migrate(url: str) -> None:
+    """Bring the database up to date."""
+    run_alembic(url, lambda config: command.upgrade(config, "head"))
+
+
+def run_alembic(url: str, run: Callable[[Config], None]) -> None:
+    """Call `run` with a configuration that points Alembic at the database."""
+
+    def use(connection: Connection) -> None:
+        config = Config(_CONFIG)
+        config.attributes["connection"] = connection
+        run(config)
+
+    async def connect() -> None:
+        engine = create_engine(Settings(database_url=url))
+        async with engine.begin() as connection:
+            await connection.run_sync(use)
+        await engine.dispose()
+
+    asyncio.run(connect())
