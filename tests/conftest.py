@@ -1,14 +1,28 @@
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
 
 import pytest
 from pytest_copie.plugin import Copie
 
+from tests.matrix import DIRECTORY
 from tests.projects import Project, recorded_answers, snapshot
 
 # Projects are asked for again and again by other tests of the same process, and never changed.
 Render = Callable[..., Project]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    basetemp = config.getoption("basetemp")
+    if basetemp and "PYTEST_XDIST_WORKER" in os.environ:
+        config.stash[DIRECTORY] = Path(basetemp).parent / "matrix"  # beside each worker's own
+    else:
+        config.stash[DIRECTORY] = Path(mkdtemp(prefix="matrix-"))
+        config.add_cleanup(partial(rmtree, config.stash[DIRECTORY], ignore_errors=True))
+    config.stash[DIRECTORY].mkdir(exist_ok=True)
 
 
 @pytest.fixture(scope="session")

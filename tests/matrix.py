@@ -3,16 +3,24 @@
 import hashlib
 import json
 import tomllib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
 
+import pytest
 from filelock import FileLock
 
 from tests.projects import Project, generate, snapshot
 from tests.questions import CROSSED, FEATURES, Answers, choices, combinations
+
+# Shared by the processes of one test run.
+DIRECTORY = pytest.StashKey[Path]()
+
+# Suites run on the Python that runs these tests, so projects must not ask for a newer one.
+RUNNABLE = {"python_version": choices("python_version")[0]}
 
 
 @dataclass(frozen=True)
@@ -64,11 +72,15 @@ def _render_all(directory: Path) -> list[Case]:
         return list(pool.map(_render, wanted))
 
 
-def _crossed(features: Iterator[dict[str, str]]) -> Iterator[dict[str, str]]:
-    """Each combination with one license and Python version, in turn, so that all pairs occur."""
+def _crossed(features: Iterable[dict[str, str]]) -> Iterator[dict[str, str]]:
+    """Each combination with the license and Python version that it has met the least."""
+    met: Counter[tuple[str, str]] = Counter()
     pairs = list(product(*(choices(question) for question in CROSSED)))
-    for index, answers in enumerate(features):
-        yield answers | dict(zip(CROSSED, pairs[index % len(pairs)], strict=True))
+    for answers in features:
+        values = [*answers.values()]
+        pair = min(pairs, key=lambda pair: sum(met[item] for item in product(values, pair)))
+        met.update(product(values, pair))
+        yield answers | dict(zip(CROSSED, pair, strict=True))
 
 
 def _render(wanted: tuple[Path, Path, dict[str, str]]) -> Case:
@@ -81,7 +93,7 @@ def _render(wanted: tuple[Path, Path, dict[str, str]]) -> Case:
 
 
 def _digest(project: Project) -> str:
-    """A digest of what the project's suite runs or reads, whatever the license and Python version."""
+    """A digest of what the project's suite runs or reads, license and Python version apart."""
     digest = hashlib.sha256()
     for file in project.files:
         if file == "pyproject.toml":

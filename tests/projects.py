@@ -12,7 +12,6 @@ from copier import run_copy
 
 from tests.questions import REPOSITORY, Answers
 
-
 TEMPLATE = ["copier.yml", "extensions", "template"]
 
 

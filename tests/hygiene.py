@@ -1,0 +1,223 @@
+"""What makes a generated project look written by hand. Each check yields its faults."""
+
+import ast
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+
+import yaml
+from markdown_it import MarkdownIt
+
+from tests.projects import Project
+from tests.questions import REPOSITORY
+
+Check = Callable[[Project], Iterator[str]]
+
+CHECKS: list[Check] = []
+
+
+def check(function: Check) -> Check:
+    CHECKS.append(function)
+    return function
+
+
+def lines(project: Project) -> Iterator[tuple[str, int, str]]:
+    for file in project.files:
+        for number, line in enumerate(project.read(file).split("\n"), start=1):
+            yield file, number, line
+
+
+@check
+def no_jinja_is_left(project: Project) -> Iterator[str]:
+    # `${{` and `${#` belong to GitHub Actions and to shells.
+    for file, number, line in lines(project):
+        if file.endswith(".jinja") or re.search(r"(?<!\$)\{[{%#]|[%#]\}", line):
+            yield f"{file}:{number}: {line.strip()}"
+
+
+@check
+def lines_end_as_they_should(project: Project) -> Iterator[str]:
+    for file, number, line in lines(project):
+        if line != line.rstrip() or "\ufeff" in line:
+            yield f"{file}:{number}: space or carriage return at the end"
+    for file in project.files:
+        content = project.read(file)
+        if content and (not content.endswith("\n") or content.endswith("\n\n")):
+            yield f"{file}: does not end in one newline"
+
+
+@check
+def no_blank_line_too_many(project: Project) -> Iterator[str]:
+    for file in project.files:
+        content = project.read(file)
+        # Python is the formatter's business, between top-level definitions there are two.
+        if content.startswith("\n") or (not file.endswith(".py") and "\n\n\n" in content):
+            yield f"{file}: a blank line too many"
+
+
+@check
+def no_directory_is_empty(project: Project) -> Iterator[str]:
+    for directory in project.path.rglob("*/"):
+        if not any(directory.iterdir()):
+            yield f"{directory.relative_to(project.path)}: empty"
+
+
+@check
+def every_file_parses(project: Project) -> Iterator[str]:
+    for file in project.files:
+        parse = PARSERS.get(PurePosixPath(file).suffix)
+        if parse:
+            try:
+                parse(project.read(file))
+            except (ValueError, SyntaxError, yaml.YAMLError) as error:
+                yield f"{file}: {error}"
+
+
+def _parse_yaml(text: str) -> object:
+    return list(yaml.safe_load_all(text))
+
+
+PARSERS: dict[str, Callable[[str], object]] = {
+    ".json": json.loads,
+    ".py": ast.parse,
+    ".toml": tomllib.loads,
+    ".yaml": _parse_yaml,
+    ".yml": _parse_yaml,
+}
+
+
+@check
+def ruff_is_content(project: Project) -> Iterator[str]:
+    for arguments in (["format", "--check", "--diff"], ["check", "--output-format=concise"]):
+        result = subprocess.run(
+            [sys.executable, "-m", "ruff", *arguments, "--no-cache", "--quiet", "."],
+            cwd=project.path,
+            check=False,
+            capture_output=True,
+            encoding="utf-8",
+        )
+        if result.returncode:
+            yield result.stdout + result.stderr
+
+
+# Words that must not occur where their option was not chosen, by the answers that choose it.
+WORDS: list[tuple[str, Callable[[Project], bool]]] = [
+    (r"postgres|asyncpg|pgserver|psql", lambda p: p.answers["database"] == "postgresql"),
+    (
+        r"sqlite|sqlalchemy|sqlmodel|alembic|database|migrat(e|ion)",
+        lambda p: p.answers["database"] != "none",
+    ),
+    (
+        r"\bjwt|jwks|login|log in|sign.?up|password|argon2|pwdlib|refresh.token",
+        lambda p: p.answers["auth"] in {"jwt", "oauth2"},
+    ),
+    (r"oidc|openid|authlib", lambda p: p.answers["auth"] == "oauth2"),
+    (r"api[-_ ]?keys?\b", lambda p: p.answers["auth"] == "api_key"),
+    (r"docker|\bcompose\b|hadolint", lambda p: p.answers["deploy"] in {"docker", "kubernetes"}),
+    (r"kubernetes|kubectl|kustom|\bk8s\b|\bhelm\b", lambda p: p.answers["deploy"] == "kubernetes"),
+    (r"vercel|serverless", lambda p: p.answers["deploy"] == "vercel"),
+    (r"github actions|\.github/", lambda p: p.answers["ci"] == "github"),
+    (r"gitlab", lambda p: p.answers["ci"] == "gitlab"),
+    (r"import-linter|importlinter|lint-imports", lambda p: p.answers["layout"] == "modular"),
+    (r"\bMIT\b", lambda p: p.answers["license"] == "mit"),
+    (r"apache", lambda p: p.answers["license"] == "apache-2.0"),
+    (r"\bbsd\b", lambda p: p.answers["license"] == "bsd-3-clause"),
+    (r"proprietary|all rights reserved", lambda p: p.answers["license"] == "proprietary"),
+]
+WORD_PATTERNS = [(re.compile(pattern, re.IGNORECASE), chosen) for pattern, chosen in WORDS]
+
+
+@check
+def nothing_is_mentioned_that_was_not_chosen(project: Project) -> Iterator[str]:
+    unwanted = [pattern for pattern, chosen in WORD_PATTERNS if not chosen(project)]
+    for file, number, line in lines(project):
+        # The answers file names what was not chosen: `auth: none`.
+        if file == ".copier-answers.yml":
+            continue
+        for pattern in unwanted:
+            if found := pattern.search(line) or (number == 1 and pattern.search(file)):
+                yield f"{file}:{number}: mentions {found[0]!r}: {line.strip()}"
+
+
+@check
+def every_dependency_is_a_reserved_name(project: Project) -> Iterator[str]:
+    settings = tomllib.loads(project.read("pyproject.toml"))
+    groups = settings.get("dependency-groups", {}).values()
+    for requirement in (*settings["project"]["dependencies"], *(r for g in groups for r in g)):
+        name = re.split(r"[^A-Za-z0-9_.-]", requirement)[0]
+        if f"'{re.sub(r'[-_.]+', '-', name).lower()}'" not in NAMES:
+            yield f"{name}: not among `dependencies` in extensions/names.jinja"
+
+
+NAMES = (REPOSITORY / "extensions" / "names.jinja").read_text(encoding="utf-8")
+
+
+@check
+def documents_point_at_what_exists(project: Project) -> Iterator[str]:
+    targets = set(re.findall(r"^([a-z-]+):", project.read("Makefile"), re.MULTILINE))
+    for file in project.files:
+        if not file.endswith(".md"):
+            continue
+        text = project.read(file)
+        for target in re.findall(r"^\s*make ([a-z-]+)|`make ([a-z-]+)", text, re.MULTILINE):
+            name = "".join(target)
+            if name not in targets:
+                yield f"{file}: `make {name}` is not in the Makefile"
+        for link in _links(text):
+            if ":" not in link and not link.startswith("#"):
+                path = (project.path / file).parent / link.partition("#")[0]
+                if not path.exists():
+                    yield f"{file}: links to {link}, which is missing"
+
+
+def _links(markdown: str) -> Iterator[str]:
+    for block in MarkdownIt("gfm-like").parse(markdown):
+        for token in block.children or []:
+            link = token.attrGet("href") or token.attrGet("src")
+            if link:
+                yield str(link)
+
+
+@check
+def example_environment_lists_every_setting(project: Project) -> Iterator[str]:
+    settings = set(_settings(project))
+    if not settings and ".env.example" not in project.files:
+        return
+    example = project.read(".env.example")
+    listed = set(re.findall(r"^(?:# ?)?([A-Z][A-Z0-9_]+)=", example, re.MULTILINE))
+    for name in sorted(settings ^ listed):
+        yield f".env.example: {name} is {'missing' if name in settings else 'not a setting'}"
+
+
+def _settings(project: Project) -> Iterator[str]:
+    """Names of the fields of every settings class."""
+    for file in project.files:
+        if not file.startswith("app/") or not file.endswith(".py"):
+            continue
+        for node in ast.walk(ast.parse(project.read(file))):
+            if isinstance(node, ast.ClassDef) and any(
+                isinstance(base, ast.Name) and base.id.endswith("Settings") for base in node.bases
+            ):
+                for field in node.body:
+                    if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
+                        yield field.target.id.upper()
+
+
+def faults(project: Project) -> list[str]:
+    return [f"{check.__name__}: {fault}" for check in CHECKS for fault in check(project)]
+
+
+def copy_with(project: Project, target: Path, file: str, content: str) -> Project:
+    """The project with one file written or added to, elsewhere."""
+    for name in project.files:
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        (target / name).write_bytes((project.path / name).read_bytes())
+    path = target / file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8", newline="") as stream:
+        stream.write(content)
+    return Project(target, project.answers)

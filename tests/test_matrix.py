@@ -1,0 +1,76 @@
+"""Every combination of answers that Copier takes, and every distinct project among them."""
+
+from itertools import product
+from pathlib import Path
+
+import pytest
+
+from tests import hygiene, matrix
+from tests.matrix import Case
+from tests.projects import Project, checks, generate, reproduce, run
+from tests.questions import CROSSED, FEATURES, choices
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    rendered = matrix.cases(metafunc.config.stash[matrix.DIRECTORY])
+    if "case" in metafunc.fixturenames:
+        metafunc.parametrize("case", rendered, ids=[case.name for case in rendered])
+    if "distinct" in metafunc.fixturenames:
+        metafunc.parametrize(
+            ("distinct", "check"),
+            [
+                pytest.param(
+                    case,
+                    check,
+                    id=f"{case.name}-{check}",
+                    # One environment for all checks of a project.
+                    marks=pytest.mark.xdist_group(case.name),
+                )
+                for case in matrix.distinct(rendered)
+                for check in checks(case.answers)
+            ],
+        )
+
+
+def test_case_is_clean(case: Case) -> None:
+    """Rendered, parsed, formatted, linted; free of Jinja, of leftovers and of dead links."""
+    faults = hygiene.faults(case.project)
+
+    assert not faults, "\n".join([*faults, "", reproduce(case.answers)])
+
+
+@pytest.fixture(scope="session")
+def installed() -> dict[str, Project]:
+    """Projects with an environment of their own, by name."""
+    return {}
+
+
+def test_project(
+    distinct: Case,
+    check: str,
+    installed: dict[str, Project],
+    template: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """The project passes a check of its own, in an environment of its own."""
+    answers = distinct.answers | matrix.RUNNABLE
+    if distinct.name not in installed:
+        directory = tmp_path_factory.mktemp(distinct.name) / "project"
+        installed[distinct.name] = generate(template, directory, answers)
+
+    result = run(checks(answers)[check], installed[distinct.name].path)
+
+    assert result.returncode == 0, f"{result.stdout}\n{reproduce(answers)}"
+
+
+def test_every_pair_of_answers_occurs(request: pytest.FixtureRequest) -> None:
+    rendered = matrix.cases(request.config.stash[matrix.DIRECTORY])
+    occurring = {
+        frozenset({(question, case.answers[question]), (crossed, case.answers[crossed])})
+        for case in rendered
+        for question, crossed in product(FEATURES, CROSSED)
+    }
+
+    for question, crossed in product(FEATURES, CROSSED):
+        for choice, other in product(choices(question), choices(crossed)):
+            assert frozenset({(question, choice), (crossed, other)}) in occurring
