@@ -47,13 +47,3 @@ def render(template: Path, copie_session: Copie) -> Render:
         return rendered[key]
 
     return render
-
-
-@pytest.fixture
-def clean_git(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Git as on a machine without settings, with someone to commit as."""
-    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
-    monkeypatch.setenv("GIT_CONFIG_SYSTEM", os.devnull)
-    for role in ("AUTHOR", "COMMITTER"):
-        monkeypatch.setenv(f"GIT_{role}_NAME", "Tester")
-        monkeypatch.setenv(f"GIT_{role}_EMAIL", "tester@example.com")

@@ -1,0 +1,85 @@
+"""Which files each answer brings, and which stay away without it."""
+
+import pytest
+
+from tests.conftest import Render
+
+BROUGHT = {
+    "layout": (
+        {"preset": "custom", "database": "none"},
+        {"preset": "minimal"},
+        ["app/api", "app/core", "app/schemas", "app/services"],
+    ),
+    "database": (
+        {"preset": "custom"},
+        {"preset": "custom", "database": "none"},
+        ["app/db", "app/models", "migrations/versions", "alembic.ini"],
+    ),
+    "postgresql": (
+        {"preset": "production"},
+        {"preset": "standard"},
+        ["scripts/with_postgresql.py"],
+    ),
+    "docker": ({}, {"deploy": "none"}, ["Dockerfile", ".dockerignore"]),
+    "github": ({}, {"ci": "none"}, [".github"]),
+    "license": ({"license": "mit"}, {}, ["LICENSE"]),
+}
+
+
+@pytest.mark.parametrize("scenario", BROUGHT)
+def test_answer_brings_files(render: Render, scenario: str) -> None:
+    chosen, _, brought = BROUGHT[scenario]
+
+    project = render(**chosen)
+
+    assert [path for path in brought if not (project.path / path).exists()] == []
+
+
+@pytest.mark.parametrize("scenario", BROUGHT)
+def test_files_stay_away_without_their_answer(render: Render, scenario: str) -> None:
+    _, left_out, brought = BROUGHT[scenario]
+
+    project = render(**left_out)
+
+    assert [path for path in brought if (project.path / path).exists()] == []
+
+
+COMMON = [
+    *(".copier-answers.yml", ".editorconfig", ".env.example", ".gitattributes", ".gitignore"),
+    *(".pre-commit-config.yaml", "AGENTS.md", "Makefile", "README.md", "pyproject.toml"),
+    *("app/__init__.py", "app/main.py", "tests/__init__.py"),
+]
+
+
+@pytest.mark.parametrize("preset", ["minimal", "standard", "production"])
+def test_every_project_has(render: Render, preset: str) -> None:
+    assert [file for file in COMMON if file not in render(preset=preset).files] == []
+
+
+@pytest.mark.parametrize("preset", ["minimal", "standard", "production"])
+def test_no_lock_file_is_shipped(render: Render, preset: str) -> None:
+    """It would conflict on every update; the first `uv sync` makes it."""
+    assert not (render(preset=preset).path / "uv.lock").exists()
+
+
+def test_minimal_application_is_one_short_module(render: Render) -> None:
+    project = render(preset="minimal", auth="api_key")
+    modules = [file for file in project.files if file.startswith("app/") and file.endswith(".py")]
+
+    assert modules == ["app/__init__.py", "app/main.py"]
+    assert len(project.read("app/main.py").splitlines()) <= 130
+
+
+@pytest.mark.parametrize("question", ["deploy", "ci", "license"])
+def test_application_is_the_same_whatever(render: Render, question: str) -> None:
+    """Where it runs and who may use it is no business of the application."""
+    base = {"preset": "production", "deploy": "none", "ci": "none", "license": "none"}
+    other = {"deploy": "kubernetes", "ci": "gitlab", "license": "mit"}
+
+    one, two = render(**base), render(**base | {question: other[question]})
+
+    def application(files: list[str]) -> list[str]:
+        return [file for file in files if file.startswith("app/")]
+
+    assert application(one.files) == application(two.files)
+    assert all(one.read(file) == two.read(file) for file in application(one.files))
