@@ -163,10 +163,9 @@ def documents_point_at_what_exists(project: Project) -> Iterator[str]:
         if not file.endswith(".md"):
             continue
         text = project.read(file)
-        for target in re.findall(r"^\s*make ([a-z-]+)|`make ([a-z-]+)", text, re.MULTILINE):
-            name = "".join(target)
-            if name not in targets:
-                yield f"{file}: `make {name}` is not in the Makefile"
+        for target in re.findall(r"(?:^\s*(?:\$ )?|`)make ([a-z-]+)", text, re.MULTILINE):
+            if target not in targets:
+                yield f"{file}: `make {target}` is not in the Makefile"
         for link in _links(text):
             if ":" not in link and not link.startswith("#"):
                 path = (project.path / file).parent / link.partition("#")[0]
