@@ -1,10 +1,9 @@
 """All routes of the API."""
 
-from fastapi import APIRouter, status
+from fastapi import APIRouter
 
-from app.api.problems import problem_responses
 from app.api.routes import health, items
 
-router = APIRouter(responses=problem_responses(status.HTTP_422_UNPROCESSABLE_CONTENT))
+router = APIRouter()
 router.include_router(health.router)
 router.include_router(items.router)
