@@ -54,8 +54,9 @@ def lines_end_as_they_should(project: Project) -> Iterator[str]:
 def no_blank_line_too_many(project: Project) -> Iterator[str]:
     for file in project.files:
         content = project.read(file)
-        # Python is the formatter's business, between top-level definitions there are two.
-        if content.startswith("\n") or (not file.endswith(".py") and "\n\n\n" in content):
+        # In Python two stand between definitions: the formatter's business.
+        in_python = file.endswith((".py", ".mako"))
+        if content.startswith("\n") or (not in_python and "\n\n\n" in content):
             yield f"{file}: a blank line too many"
 
 
@@ -112,7 +113,11 @@ WORDS: list[tuple[str, Callable[[Project], bool]]] = [
         lambda p: p.answers["database"] != "none",
     ),
     (
-        r"\bjwt|jwks|login|log in|sign.?up|password|argon2|pwdlib|refresh.token",
+        # Not `password` or `login` alone: databases and registries have them too.
+        (
+            r"\bjwt|jwks|\blog(s|ged)? in\b|/login|sign.?up|argon2|pwdlib|refresh.token"
+            r"|\bpasswords\b|(current|new|forgot|reset|hash\w*).password|bearer"
+        ),
         lambda p: p.answers["auth"] in {"jwt", "oauth2"},
     ),
     (r"oidc|openid|authlib", lambda p: p.answers["auth"] == "oauth2"),

@@ -1,5 +1,8 @@
 """Every combination of answers that Copier takes, and every distinct project among them."""
 
+import json
+import subprocess
+import sys
 from itertools import product
 from pathlib import Path
 
@@ -8,7 +11,7 @@ import pytest
 from tests import hygiene, matrix
 from tests.matrix import Case
 from tests.projects import Project, checks, generate, reproduce, run
-from tests.questions import CROSSED, FEATURES, choices
+from tests.questions import CROSSED, FEATURES, PRESETS, choices
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -59,6 +62,33 @@ def test_project(
         installed[distinct.name] = generate(template, directory, answers)
 
     result = run(checks(answers)[check], installed[distinct.name].path)
+
+    assert result.returncode == 0, f"{result.stdout}\n{reproduce(answers)}"
+
+
+def interpreters() -> list[str]:
+    """Versions of Python installed here that projects may require, other than the running one."""
+    listed = subprocess.run(
+        ["uv", "python", "list", "--only-installed", "--output-format=json"],
+        check=True,
+        capture_output=True,
+        encoding="utf-8",
+    )
+    found = {
+        f"{python['version_parts']['major']}.{python['version_parts']['minor']}"
+        for python in json.loads(listed.stdout)
+    }
+    running = "{}.{}".format(*sys.version_info)
+    return [version for version in choices("python_version") if version in found - {running}]
+
+
+@pytest.mark.parametrize("version", interpreters())
+@pytest.mark.parametrize("preset", PRESETS)
+def test_suite_on_another_python(template: Path, tmp_path: Path, preset: str, version: str) -> None:
+    answers = {"preset": preset, "python_version": version}
+    project = generate(template, tmp_path / "project", answers)
+
+    result = run(["uv", "run", f"--python={version}", "pytest"], project.path)
 
     assert result.returncode == 0, f"{result.stdout}\n{reproduce(answers)}"
 

@@ -1,8 +1,11 @@
 """Which files each answer brings, and which stay away without it."""
 
+import tomllib
+
 import pytest
 
 from tests.conftest import Render
+from tests.questions import choices
 
 BROUGHT = {
     "layout": (
@@ -68,6 +71,14 @@ def test_minimal_application_is_one_short_module(render: Render) -> None:
 
     assert modules == ["app/__init__.py", "app/main.py"]
     assert len(project.read("app/main.py").splitlines()) <= 130
+
+
+@pytest.mark.parametrize("version", choices("python_version"))
+def test_lowest_python_is_what_tools_are_told(render: Render, version: str) -> None:
+    settings = tomllib.loads(render(python_version=version).read("pyproject.toml"))
+
+    assert settings["project"]["requires-python"] == f">={version}"
+    assert settings["tool"]["ruff"]["target-version"] == f"py{version.replace('.', '')}"
 
 
 @pytest.mark.parametrize("question", ["deploy", "ci", "license"])
