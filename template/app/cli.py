@@ -4,7 +4,9 @@ import json
 from typing import Annotated
 
 import typer
+from uvicorn.main import main as uvicorn
 
+from app.core.logging import configure_logging
 from app.core.settings import get_settings
 
 cli = typer.Typer(name="app", no_args_is_help=True, pretty_exceptions_enable=False)
@@ -20,6 +22,17 @@ def settings() -> None:
     """Check the settings and print them; secrets are masked."""
     for name, value in get_settings().model_dump(mode="json").items():
         typer.echo(f"{name.upper()}={value if isinstance(value, str) else json.dumps(value)}")
+
+
+@cli.command(
+    add_help_option=False,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
+def serve(context: typer.Context) -> None:
+    """Serve the application with uvicorn, whose options it takes, as in --workers 2."""
+    # Here too, since uvicorn's supervisor ends with 0 when its workers fail to start.
+    configure_logging(get_settings())
+    uvicorn(["app.main:app", "--no-access-log", "--no-server-header", *context.args])
 
 
 @cli.command()

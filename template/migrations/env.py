@@ -27,7 +27,7 @@ def migrate(connection: Connection) -> None:
 
 async def migrate_configured_database() -> None:
     """Run the migrations on the database of the settings."""
-    engine = create_engine(get_settings())
+    engine = create_engine(get_settings(), for_migrations=True)
     async with engine.connect() as connection:
         await connection.run_sync(migrate)
     await engine.dispose()

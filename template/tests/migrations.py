@@ -28,7 +28,7 @@ def run_alembic(url: str, run: Callable[[Config], None]) -> None:
         run(config)
 
     async def connect() -> None:
-        engine = create_engine(Settings(database_url=url))
+        engine = create_engine(Settings(database_url=url), for_migrations=True)
         async with engine.begin() as connection:
             await connection.run_sync(use)
         await engine.dispose()

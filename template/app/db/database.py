@@ -3,7 +3,8 @@
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import Executable, event
+from sqlalchemy.exc import InvalidRequestError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
 from app.core.errors import UnavailableError
@@ -15,6 +16,7 @@ class Database:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
         self._autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
+        event.listen(self._autocommit.sync_engine, "before_execute", _refuse_to_write)
 
     def reading(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """Open a connection for statements that change nothing.
@@ -39,6 +41,12 @@ class Database:
     async def dispose(self) -> None:
         """Close every connection."""
         await self._engine.dispose()
+
+
+def _refuse_to_write(_connection: object, statement: Executable, *_: object) -> None:
+    # It would be committed at once, whatever becomes of the request.
+    if statement.is_dml:
+        raise InvalidRequestError("A connection opened to read was told to write.")
 
 
 @asynccontextmanager

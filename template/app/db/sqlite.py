@@ -6,22 +6,22 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import ConnectionPoolEntry
 
 
-def prepare(engine: AsyncEngine) -> AsyncEngine:
+def prepare(engine: AsyncEngine, *, foreign_keys: bool = True) -> AsyncEngine:
     """Return the engine, whose connections will behave like those of a server."""
-    event.listen(engine.sync_engine, "connect", _configure)
+
+    def configure(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+        cursor = connection.cursor()
+        # A writer waits 5 s for its turn; readers go on meanwhile.
+        cursor.execute("PRAGMA busy_timeout = 5000")
+        cursor.execute("PRAGMA journal_mode = WAL")
+        cursor.execute("PRAGMA synchronous = NORMAL")
+        cursor.execute(f"PRAGMA foreign_keys = {'ON' if foreign_keys else 'OFF'}")
+        cursor.close()
+        # Its own lower() knows ASCII only.
+        connection.create_function("lower", 1, _lower, deterministic=True)
+
+    event.listen(engine.sync_engine, "connect", configure)
     return engine
-
-
-def _configure(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA foreign_keys = ON")
-    # Readers go on while one writes; a writer waits 5 s for its turn.
-    cursor.execute("PRAGMA journal_mode = WAL")
-    cursor.execute("PRAGMA synchronous = NORMAL")
-    cursor.execute("PRAGMA busy_timeout = 5000")
-    cursor.close()
-    # Its own lower() knows ASCII only.
-    connection.create_function("lower", 1, _lower, deterministic=True)
 
 
 def _lower(text: str | None) -> str | None:

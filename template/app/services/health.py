@@ -12,6 +12,8 @@ from app.schemas.health import Readiness
 # Seconds; probes give up after two or three.
 PATIENCE = 1.5
 
+_given_up: set[asyncio.Task[None]] = set()
+
 
 async def readiness(database: Database) -> Readiness:
     """Ask everything the service depends on.
@@ -19,9 +21,28 @@ async def readiness(database: Database) -> Readiness:
     Raises:
         UnavailableError: the database does not answer in time.
     """
-    try:
-        async with asyncio.timeout(PATIENCE), database.reading() as connection:
-            await connection.execute(select(1))
-    except (TimeoutError, SQLAlchemyError) as error:
-        raise UnavailableError("The database does not answer.") from error
+    answer = asyncio.create_task(_ask(database))
+    await asyncio.wait({answer}, timeout=PATIENCE)
+    if not answer.done():
+        # To cancel takes seconds too when a connection hangs, and no probe waits for that.
+        answer.cancel()
+        _given_up.add(answer)
+        answer.add_done_callback(_forget)
+        raise UnavailableError("The database does not answer in time.")
+    await answer
     return Readiness(checks={"database": "ok"})
+
+
+async def _ask(database: Database) -> None:
+    try:
+        async with database.reading() as connection:
+            await connection.execute(select(1))
+    except (OSError, SQLAlchemyError) as error:
+        raise UnavailableError("The database does not answer.") from error
+
+
+def _forget(answer: asyncio.Task[None]) -> None:
+    _given_up.discard(answer)
+    if not answer.cancelled():
+        # Taken, so that nobody is told of an error that nobody waits for.
+        answer.exception()
