@@ -2,10 +2,11 @@
 
 import math
 import time
+from functools import cache
 from typing import Final
 
 import structlog
-from limits import RateLimitItem
+from limits import RateLimitItem, parse
 from limits.aio.storage import MemoryStorage, RedisStorage
 from limits.aio.strategies import FixedWindowRateLimiter
 from limits.errors import StorageError
@@ -49,28 +50,34 @@ class RateLimiter:
             )
             self._shared = FixedWindowRateLimiter(storage)
 
-    async def hit(self, limit: RateLimitItem, *identifiers: str) -> None:
-        """Count one attempt by whoever the identifiers name.
+    async def hit(self, limit: str, *identifiers: str) -> None:
+        """Count one attempt against a limit, as in `10/minute`.
+
+        The identifiers name what was attempted, and by whom.
 
         Raises:
             RateLimitedError: there were more than the limit allows.
         """
         if not self._enabled:
             return
+        item = _parsed(limit)
         if self._shared is not None and time.monotonic() >= self._try_again_at:
             try:
-                await _hit(self._shared, limit, identifiers)
+                await _hit(self._shared, item, identifiers)
             except StorageError as error:
                 self._try_again_at = time.monotonic() + _PAUSE
                 _logger.warning("rate_limit_storage_unavailable", cause=repr(error.storage_error))
             else:
                 return
-        await _hit(self._own, limit, identifiers)
+        await _hit(self._own, item, identifiers)
 
     async def close(self) -> None:
         """Close every connection."""
         if self._pool is not None:
             await self._pool.aclose()
+
+
+_parsed = cache(parse)
 
 
 async def _hit(
