@@ -88,11 +88,15 @@ def environment() -> dict[str, str]:
     """The environment without what belongs to the test run or to a developer's own services."""
     prefixes = ("PYTEST_", "COV_", "DATABASE_", "TEST_DATABASE_")
     names = {"VIRTUAL_ENV", "PYTHONPATH", "UV_PROJECT_ENVIRONMENT", "ENVIRONMENT", "MAKEFLAGS"}
-    return {
+    kept = {
         name: value
         for name, value in os.environ.items()
         if name not in names and not name.startswith(prefixes)
     }
+    if not shutil.which("uv"):
+        # `uv run`, which started the tests, names itself so.
+        kept["PATH"] = f"{Path(os.environ['UV']).parent}{os.pathsep}{kept['PATH']}"
+    return kept
 
 
 def run(

@@ -10,7 +10,7 @@ import pytest
 
 from tests import hygiene, matrix
 from tests.matrix import Case
-from tests.projects import Project, checks, generate, reproduce, run
+from tests.projects import Project, checks, environment, generate, reproduce, run
 from tests.questions import CROSSED, FEATURES, PRESETS, choices
 
 
@@ -70,6 +70,7 @@ def interpreters() -> list[str]:
     """Versions of Python installed here that projects may require, other than the running one."""
     listed = subprocess.run(
         ["uv", "python", "list", "--only-installed", "--output-format=json"],
+        env=environment(),
         check=True,
         capture_output=True,
         encoding="utf-8",

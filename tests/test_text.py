@@ -19,6 +19,7 @@ from markdown_it.token import Token
 
 from tests import hygiene
 from tests.conftest import Render
+from tests.projects import Project
 from tests.questions import PRESETS
 from tests.texts import HOSTILE
 
@@ -112,19 +113,29 @@ def test_text_comes_out_as_it_went_in(render: Render, preset: str, text: str) ->
             continue
         parse = PARSERS[PurePosixPath(file).suffix or PurePosixPath(file).name]
         assert parse(project.read(file)) == replace(parse(plain.read(file)), texts), file
-    assert not list(hygiene.ruff_is_content(project))
+    assert_formatted(project)
 
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_empty_text_leaves_nothing_behind(render: Render, preset: str) -> None:
     project = render(preset=preset, project_description="", author_name="", author_email="")
 
-    assert not hygiene.faults(project)
+    faults = hygiene.faults(project)
+    assert not faults, "\n".join(faults)
 
 
 @pytest.mark.parametrize("length", range(80, 101))
 def test_formatter_leaves_a_name_of_any_length_alone(render: Render, length: int) -> None:
-    assert not list(hygiene.ruff_is_content(render(project_name="a" * length)))
+    assert_formatted(render(project_name="a" * length))
+
+
+def test_formatter_leaves_the_longest_texts_alone(render: Render) -> None:
+    assert_formatted(render(project_name="ab " * 33 + "c", project_description="ab " * 99 + "abc"))
+
+
+def assert_formatted(project: Project) -> None:
+    faults = list(hygiene.ruff_is_content(project))
+    assert not faults, "\n".join(faults)
 
 
 def test_text_reaches_what_it_is_asked_for(render: Render) -> None:
