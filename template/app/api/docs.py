@@ -12,7 +12,7 @@ from fastapi.openapi.docs import (
     get_swagger_ui_html,
     get_swagger_ui_oauth2_redirect_html,
 )
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, Response
 from fastapi.staticfiles import StaticFiles
 
 _ASSETS = Path(fastapi_offline.__file__).parent / "static"
@@ -21,7 +21,11 @@ _INLINE_SCRIPT = re.compile(r"<script>(.*?)</script>", re.DOTALL)
 
 def add_docs(app: FastAPI) -> None:
     """Serve `/docs` and `/redoc`."""
-    app.mount("/docs/assets", StaticFiles(directory=_ASSETS), name="docs_assets")
+    assets = StaticFiles(directory=_ASSETS)
+
+    @app.get("/docs/assets/{path:path}", include_in_schema=False)
+    async def asset(path: str, request: Request) -> Response:
+        return await assets.get_response(path, request.scope)
 
     @app.get("/docs", include_in_schema=False)
     async def swagger_ui(request: Request) -> HTMLResponse:

@@ -61,9 +61,11 @@ async def _connect(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
         await connection.close()
 
 
-def orm_session(connection: AsyncConnection) -> AsyncSession:
-    """Return a session inside the connection's transaction, for entities and their relations.
+@asynccontextmanager
+async def orm_session(connection: AsyncConnection) -> AsyncIterator[AsyncSession]:
+    """Open a session inside the connection's transaction, for entities and their relations.
 
-    It flushes; the transaction's owner commits.
+    It flushes at the end; the transaction's owner commits.
     """
-    return AsyncSession(bind=connection, expire_on_commit=False)
+    async with AsyncSession(bind=connection, expire_on_commit=False) as session, session.begin():
+        yield session

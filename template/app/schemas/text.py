@@ -1,15 +1,20 @@
 """Text from outside."""
 
-from typing import Annotated
+import re
+from typing import Annotated, Final
 
 from pydantic import AfterValidator
 
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
-def _without_nul(text: str) -> str:
-    if "\0" in text:
-        raise ValueError("must not contain NUL characters")
+
+def _check(text: str) -> str:
+    if _UNSTORABLE.search(text):
+        raise ValueError("must not contain NUL characters or lone surrogates")
     return text
 
 
-# PostgreSQL cannot store U+0000, and no text needs it.
-Text = Annotated[str, AfterValidator(_without_nul)]
+# PostgreSQL cannot store U+0000, nothing can encode half a surrogate pair, and no text needs them.
+# Stands after a field's bounds, for pydantic to apply them to the text itself.
+STORABLE: Final = AfterValidator(_check)
+Text = Annotated[str, STORABLE]

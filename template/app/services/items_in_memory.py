@@ -48,9 +48,11 @@ class ItemService:
             ItemNotFoundError: there is none with this id.
         """
         item = await self.get(item_id)
-        item = item.model_copy(update={**changes, "updated_at": datetime.now(UTC)})
-        self._items[item_id] = item
-        return item
+        changed = item.model_copy(update=changes)
+        if changed != item:
+            changed = changed.model_copy(update={"updated_at": datetime.now(UTC)})
+        self._items[item_id] = changed
+        return changed
 
     async def delete(self, item_id: UUID) -> None:
         """Remove the item.
