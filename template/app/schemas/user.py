@@ -1,0 +1,129 @@
+"""Requests and responses about users."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+from uuid import UUID
+
+from email_validator import EmailNotValidError, validate_email
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+    field_validator,
+)
+from pydantic.json_schema import SkipJsonSchema
+
+from app.core.passwords import MAX_LENGTH, MIN_LENGTH, is_common
+from app.schemas.text import Text
+
+
+def normalized_email(text: str) -> str:
+    """Return the form in which addresses are kept and compared.
+
+    Raises:
+        ValueError: it is not an e-mail address.
+    """
+    try:
+        # ASCII: two addresses that look alike are not taken for each other when case is ignored.
+        email = validate_email(text, check_deliverability=False, allow_smtputf8=False)
+    except EmailNotValidError:
+        raise ValueError("is not an e-mail address") from None
+    return (email.ascii_email or email.normalized).lower()
+
+
+def _is_uncommon(password: SecretStr) -> SecretStr:
+    if is_common(password.get_secret_value()):
+        raise ValueError("is one of the commonest passwords; choose another")
+    return password
+
+
+Email = Annotated[
+    str,
+    StringConstraints(max_length=254),
+    AfterValidator(normalized_email),
+    Field(json_schema_extra={"format": "email"}),
+]
+FullName = Annotated[Text, Field(max_length=255)]
+# One that is to be kept; a longer one is refused before it is hashed.
+NewPassword = Annotated[
+    SecretStr,
+    Field(min_length=MIN_LENGTH, max_length=MAX_LENGTH),
+    AfterValidator(_is_uncommon),
+]
+# One that is to be compared.
+GivenPassword = Annotated[SecretStr, Field(max_length=MAX_LENGTH)]
+
+
+class UserCreate(BaseModel):
+    """A new account."""
+
+    email: Email
+    password: NewPassword
+    full_name: FullName | None = None
+
+
+class ProfileUpdate(BaseModel):
+    """What users may change of themselves."""
+
+    full_name: FullName | None = None
+
+
+class UserUpdate(ProfileUpdate):
+    """What administrators may change of everybody."""
+
+    email: Email | SkipJsonSchema[None] = None
+    role: Literal["user", "admin"] | SkipJsonSchema[None] = None
+    is_active: bool | SkipJsonSchema[None] = None
+    is_verified: bool | SkipJsonSchema[None] = None
+
+    @field_validator("email", "role", "is_active", "is_verified")
+    @classmethod
+    def _is_given(cls, value: object) -> object:
+        if value is None:
+            raise ValueError("must not be null")
+        return value
+
+
+class PasswordChange(BaseModel):
+    """The password of now, and the one from now on."""
+
+    current_password: GivenPassword
+    new_password: NewPassword
+
+
+class UserRead(BaseModel):
+    """A user."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: UUID
+    email: str
+    full_name: str | None
+    role: Literal["user", "admin"]
+    is_active: bool
+    is_verified: bool
+    created_at: datetime
+    updated_at: datetime
+
+
+class UserQuery(BaseModel):
+    """Which users to list; the newest come first."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    # The upper bound is what the databases can count to.
+    skip: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
+    limit: Annotated[int, Field(ge=1, le=100)] = 50
+
+
+class UserPage(BaseModel):
+    """Some of the users, and how many there are in all."""
+
+    items: list[UserRead]
+    total: int
+    skip: int
+    limit: int
+    has_more: bool

@@ -1,0 +1,265 @@
+"""Accounts, for those who have not logged in yet: sign-up, login, refresh, lost passwords."""
+
+import hashlib
+from datetime import UTC, datetime, timedelta
+from typing import Final
+from uuid import UUID, uuid4
+
+import sqlalchemy as sa
+import structlog
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import col
+
+from app.core.passwords import hash_password, verify_password
+from app.core.settings import Settings
+from app.core.tokens import Claims, Tokens, TokenType
+from app.core.user_errors import (
+    EmailTakenError,
+    InvalidCredentialsError,
+    InvalidLinkError,
+    InvalidTokenError,
+)
+from app.db.database import Database
+from app.models import Role, User
+from app.schemas.auth import TokenPair
+from app.schemas.user import UserCreate, UserRead
+from app.services import sessions
+from app.services.email import Mailer
+from app.services.sessions import Session
+
+# How long tokens from e-mails hold.
+RESET_LIFETIME: Final = timedelta(minutes=30)
+VERIFY_LIFETIME: Final = timedelta(hours=48)
+
+_COLUMNS = [col(getattr(User, name)) for name in UserRead.model_fields]
+_HAS_ID = col(User.id) == sa.bindparam("the_user_id")
+_HAD_PASSWORD = col(User.hashed_password).is_not_distinct_from(sa.bindparam("old_hash"))
+_IS_ACTIVE = col(User.is_active).is_(True)
+_SECRETS: sa.Select[UUID, str, str | None, bool] = sa.select(
+    col(User.id), col(User.email), col(User.hashed_password), col(User.is_active)
+)
+_BY_EMAIL = _SECRETS.where(col(User.email) == sa.bindparam("the_email"))
+_BY_ID = _SECRETS.where(_HAS_ID)
+_SIGN_UP = sa.insert(User).returning(*_COLUMNS)
+# Each holds only while the password is still the one that was looked at, and locks the row.
+_RENEW_HASH = (
+    sa.update(User)
+    .where(_HAS_ID, _HAD_PASSWORD, _IS_ACTIVE)
+    .values(hashed_password=sa.bindparam("new_hash"), updated_at=col(User.updated_at))
+    .returning(col(User.id))
+)
+_RESET = (
+    sa.update(User)
+    .where(_HAS_ID, _HAD_PASSWORD, _IS_ACTIVE)
+    # Who reads mail at the address has shown that it is theirs.
+    .values(hashed_password=sa.bindparam("new_hash"), is_verified=True)
+    .returning(col(User.email))
+)
+_VERIFY = (
+    sa.update(User)
+    .where(
+        _HAS_ID,
+        _IS_ACTIVE,
+        col(User.is_verified).is_(False),
+        col(User.email) == sa.bindparam("the_email"),
+    )
+    .values(is_verified=True)
+    .returning(col(User.id))
+)
+_UserRow = sa.Row[UUID, str, str | None, bool]
+_log = structlog.get_logger("app.security")
+
+
+class AccountService:
+    """What can be done without an access token.
+
+    Passwords are hashed while no connection is held; others would wait for it.
+    """
+
+    def __init__(
+        self, database: Database, settings: Settings, tokens: Tokens, mailer: Mailer
+    ) -> None:
+        self._database = database
+        self._settings = settings
+        self._tokens = tokens
+        self._mailer = mailer
+
+    async def sign_up(self, data: UserCreate, role: Role = Role.USER) -> UserRead:
+        """Make an account.
+
+        Raises:
+            EmailTakenError: there is one with this address.
+        """
+        values = {
+            "id": uuid4(),
+            "email": data.email,
+            "full_name": data.full_name,
+            "hashed_password": await hash_password(data.password.get_secret_value()),
+            "role": role,
+        }
+        try:
+            async with self._database.transaction() as connection:
+                row = (await connection.execute(_SIGN_UP, values)).one()
+        except IntegrityError:
+            raise EmailTakenError from None
+        _log.info("user_signed_up", user_id=str(row.id), role=role)
+        return UserRead.model_validate(row)
+
+    async def log_in(self, email: str, password: str) -> TokenPair:
+        """Begin a session, and end the earlier ones.
+
+        Raises:
+            InvalidCredentialsError: no active account has this address and password; which of them
+                is wrong is not told, not even by the time it takes.
+        """
+        user = await self._find(_BY_EMAIL, {"the_email": email})
+        hashed = user.hashed_password if user else None
+        is_right, kept = await verify_password(password, hashed)
+        session = await self._begin(user.id, hashed, kept) if user and is_right else None
+        if session is None:
+            _log.warning("login_failed", user_id=str(user.id) if user else None)
+            raise InvalidCredentialsError
+        _log.info("logged_in", user_id=str(session.user_id), session_id=str(session.id))
+        return self._pair(session)
+
+    async def _begin(self, user_id: UUID, hashed: str | None, kept: str | None) -> Session | None:
+        values = {"the_user_id": user_id, "old_hash": hashed, "new_hash": kept}
+        async with self._database.transaction() as connection:
+            if await connection.scalar(_RENEW_HASH, values) is None:
+                return None
+            return await sessions.begin(connection, user_id, self._session_end())
+
+    async def begin_session(self, user_id: UUID) -> TokenPair:
+        """Log in a user who has shown in another way who they are; earlier sessions end.
+
+        Raises:
+            InvalidCredentialsError: the account is not active.
+        """
+        async with self._database.transaction() as connection:
+            session = await sessions.begin(connection, user_id, self._session_end())
+        if session is None:
+            raise InvalidCredentialsError
+        return self._pair(session)
+
+    def _session_end(self) -> datetime:
+        return datetime.now(UTC) + timedelta(days=self._settings.refresh_token_expire_days)
+
+    def _pair(self, session: Session) -> TokenPair:
+        lifetime = timedelta(minutes=self._settings.access_token_expire_minutes)
+        sid = str(session.id)
+        return TokenPair(
+            access_token=self._tokens.issue(TokenType.ACCESS, session.user_id, lifetime, sid=sid),
+            refresh_token=self._tokens.issue(
+                TokenType.REFRESH,
+                session.user_id,
+                session.expires_at - datetime.now(UTC),
+                token_id=session.refresh_token_id,
+                sid=sid,
+            ),
+            expires_in=int(lifetime.total_seconds()),
+        )
+
+    async def refresh(self, claims: Claims) -> TokenPair:
+        """Return a new pair; the refresh token that was used is dead.
+
+        Raises:
+            InvalidTokenError: it was dead already. Whoever used it first, one of the two has
+                stolen it: the session ends (RFC 9700 section 4.14.2).
+        """
+        async with self._database.transaction() as connection:
+            session = await sessions.renew(connection, claims)
+            is_replay = session is None and await sessions.end(
+                connection, claims.session_id, claims.subject
+            )
+        if is_replay:
+            _log.warning(
+                "refresh_token_replayed",
+                user_id=str(claims.subject),
+                session_id=str(claims.session_id),
+            )
+        if session is None:
+            raise InvalidTokenError
+        return self._pair(session)
+
+    async def send_verification(self, user: UserRead) -> None:
+        """Send the token that shows whose the address is."""
+        token = self._tokens.issue(
+            TokenType.VERIFY, user.id, VERIFY_LIFETIME, fingerprint=_fingerprint(user.email)
+        )
+        hours = VERIFY_LIFETIME // timedelta(hours=1)
+        await self._mailer.send(user.email, "verify_email", token=token, hours=hours)
+
+    async def verify_email(self, token: str) -> None:
+        """Take note that the address is its owner's.
+
+        Raises:
+            InvalidLinkError: the token is not valid, was used, or is about another address.
+        """
+        claims, user = await self._owner_of(token, TokenType.VERIFY)
+        if claims.fingerprint != _fingerprint(user.email):
+            raise InvalidLinkError
+        values = {"the_user_id": user.id, "the_email": user.email}
+        async with self._database.transaction() as connection:
+            if await connection.scalar(_VERIFY, values) is None:
+                raise InvalidLinkError
+        _log.info("email_verified", user_id=str(user.id))
+
+    async def send_reset(self, email: str) -> None:
+        """Send the token that allows a new password, if an active account has this address."""
+        user = await self._find(_BY_EMAIL, {"the_email": email})
+        if user is None or not user.is_active:
+            return
+        token = self._tokens.issue(
+            TokenType.RESET, user.id, RESET_LIFETIME, fingerprint=_fingerprint(user.hashed_password)
+        )
+        minutes = RESET_LIFETIME // timedelta(minutes=1)
+        await self._mailer.send(user.email, "reset_password", token=token, minutes=minutes)
+        _log.info("password_reset_asked", user_id=str(user.id))
+
+    async def reset_password(self, token: str, password: str) -> str:
+        """Set a new password, end all sessions, and return the address to tell of it.
+
+        Raises:
+            InvalidLinkError: the token is not valid, or the password was changed since.
+        """
+        claims, user = await self._owner_of(token, TokenType.RESET)
+        if claims.fingerprint != _fingerprint(user.hashed_password):
+            raise InvalidLinkError
+        values = {
+            "the_user_id": user.id,
+            "old_hash": user.hashed_password,
+            "new_hash": await hash_password(password),
+        }
+        async with self._database.transaction() as connection:
+            email: str | None = await connection.scalar(_RESET, values)
+            if email is None:
+                raise InvalidLinkError
+            await sessions.end_all(connection, user.id)
+        _log.info("password_reset", user_id=str(user.id))
+        return email
+
+    async def tell_password_changed(self, email: str) -> None:
+        """Tell the owner of an account, who may not be who changed it."""
+        await self._mailer.send(email, "password_changed")
+
+    async def _owner_of(self, token: str, kind: TokenType) -> tuple[Claims, _UserRow]:
+        try:
+            claims = self._tokens.read(token, kind)
+        except InvalidTokenError:
+            raise InvalidLinkError from None
+        user = await self._find(_BY_ID, {"the_user_id": claims.subject})
+        if user is None:
+            raise InvalidLinkError
+        return claims, user
+
+    async def _find(
+        self, statement: sa.Select[UUID, str, str | None, bool], values: dict[str, object]
+    ) -> _UserRow | None:
+        async with self._database.reading() as connection:
+            result = await connection.execute(statement, values)
+            return result.one_or_none()
+
+
+def _fingerprint(text: str | None) -> str:
+    """Return what tells whether a text is still the same, and nothing of the text."""
+    return hashlib.sha256((text or "").encode()).hexdigest()

@@ -1,0 +1,120 @@
+"""Users to test with: accounts, logged in, and the e-mail they get."""
+
+import re
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from email.message import EmailMessage
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+import sqlalchemy as sa
+from fastapi import FastAPI
+from httpx import ASGITransport, AsyncClient, Response
+from pwdlib import PasswordHash
+from pwdlib.hashers.argon2 import Argon2Hasher
+
+from app.models import Role, User
+from app.services.accounts import AccountService
+from app.services.email import Mailer
+
+PASSWORD = "a horse, a staple and a battery"
+# Once for all tests: it takes as long as it does in production.
+HASH = PasswordHash([Argon2Hasher()]).hash(PASSWORD)
+
+_TOKEN = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]+")
+
+
+@dataclass
+class Account:
+    """A user who has logged in, and what they do with a client of their own."""
+
+    app: FastAPI
+    id: UUID
+    email: str
+    access_token: str
+    refresh_token: str
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.access_token}"}
+
+    def client(self) -> AsyncClient:
+        transport = ASGITransport(self.app, raise_app_exceptions=False)
+        return AsyncClient(transport=transport, base_url="http://test", headers=self.headers)
+
+    async def sends(self, method: str, path: str, **content: Any) -> Response:
+        async with self.client() as client:
+            return await client.request(method, path, **content)
+
+    async def creates_item(self, title: str) -> dict[str, Any]:
+        response = await self.sends("POST", "/api/v1/items", json={"title": title})
+        item: dict[str, Any] = response.json()
+        return item
+
+    async def is_let_in(self) -> bool:
+        response = await self.sends("GET", "/api/v1/users/me")
+        assert response.status_code in {200, 401}
+        return response.status_code == 200
+
+
+async def new_account(app: FastAPI, email: str, **columns: Any) -> Account:
+    """Insert a user, and log them in."""
+    user = {"id": uuid4(), "email": email, "hashed_password": HASH, **columns}
+    async with app.state.database.transaction() as connection:
+        await connection.execute(sa.insert(User), user)
+    return await logged_in(app, user["id"], email)
+
+
+async def logged_in(app: FastAPI, user_id: UUID, email: str) -> Account:
+    """Begin a session, as a login does when the password was right."""
+    state = app.state
+    accounts = AccountService(state.database, state.settings, state.tokens, state.mailer)
+    pair = await accounts.begin_session(user_id)
+    return Account(app, user_id, email, pair.access_token, pair.refresh_token)
+
+
+@pytest.fixture
+async def alice(app: FastAPI) -> Account:
+    return await new_account(app, "alice@example.com")
+
+
+@pytest.fixture
+async def bob(app: FastAPI) -> Account:
+    return await new_account(app, "bob@example.com")
+
+
+@pytest.fixture
+async def admin(app: FastAPI) -> Account:
+    return await new_account(app, "admin@example.com", role=Role.ADMIN)
+
+
+@pytest.fixture
+async def client(alice: Account) -> AsyncIterator[AsyncClient]:
+    """A client that may do all that an ordinary caller may: Alice's."""
+    async with alice.client() as client:
+        yield client
+
+
+class Outbox(Mailer):
+    """Keeps what would be sent."""
+
+    def __init__(self, app: FastAPI) -> None:
+        super().__init__(app.state.settings)
+        self.messages: list[EmailMessage] = []
+
+    async def deliver(self, message: EmailMessage) -> None:
+        self.messages.append(message)
+
+    @property
+    def last_token(self) -> str:
+        found = _TOKEN.search(self.messages[-1].get_content())
+        assert found is not None
+        return found[0]
+
+
+@pytest.fixture
+def outbox(app: FastAPI) -> Outbox:
+    outbox = Outbox(app)
+    app.state.mailer = outbox
+    return outbox
