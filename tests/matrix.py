@@ -101,7 +101,7 @@ def _digest(project: Project) -> str:
             for key in ("license", "license-files", "classifiers", "requires-python"):
                 settings["project"].pop(key, None)
             settings["tool"]["ruff"].pop("target-version", None)
-            settings["tool"]["mypy"].pop("python_version", None)
+            settings["tool"].pop("vercel", None)  # read on Vercel only
             content = json.dumps(settings, sort_keys=True)
         elif file.endswith((".py", ".ini", ".mako")) or file == ".env.example":
             content = project.read(file)

@@ -83,8 +83,7 @@ def interpreters() -> list[str]:
     return [version for version in choices("python_version") if version in found - {running}]
 
 
-@pytest.mark.parametrize("version", interpreters())
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize(("preset", "version"), list(product(PRESETS, interpreters())))
 def test_suite_on_another_python(template: Path, tmp_path: Path, preset: str, version: str) -> None:
     answers = {"preset": preset, "python_version": version}
     project = generate(template, tmp_path / "project", answers)
