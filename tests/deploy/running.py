@@ -5,10 +5,10 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from http.client import HTTPConnection, HTTPResponse, HTTPSConnection
+from http.client import HTTPConnection, HTTPSConnection
 from pathlib import Path
 from ssl import CERT_NONE, create_default_context
 from typing import Any
@@ -125,20 +125,26 @@ class Client:
         headers: Mapping[str, str] | None = None,
         timeout: float = 10,
     ) -> Answer:
-        connection: HTTPConnection
-        if self.tls:
-            context = create_default_context()
-            context.check_hostname = False
-            context.verify_mode = CERT_NONE
-            connection = HTTPSConnection("127.0.0.1", self.port, timeout=timeout, context=context)
-        else:
-            connection = HTTPConnection("127.0.0.1", self.port, timeout=timeout)
-        try:
+        with self._connection(timeout) as connection:
             connection.request(method, path, body, {"Host": self.host} | dict(headers or {}))
-            response: HTTPResponse = connection.getresponse()
-            return Answer(response.status, response.getheaders(), response.read())
-        finally:
-            connection.close()
+            return _read(connection)
+
+    def send_many(self, method: str, path: str, count: int) -> list[Answer]:
+        """One after another on one connection, as fast as they are answered."""
+        answers = []
+        with self._connection(10) as connection:
+            for _ in range(count):
+                connection.request(method, path, None, {"Host": self.host})
+                answers.append(_read(connection))
+        return answers
+
+    def _connection(self, timeout: float) -> "closing[HTTPConnection]":
+        if not self.tls:
+            return closing(HTTPConnection("127.0.0.1", self.port, timeout=timeout))
+        context = create_default_context()
+        context.check_hostname = False
+        context.verify_mode = CERT_NONE
+        return closing(HTTPSConnection("127.0.0.1", self.port, timeout=timeout, context=context))
 
     def wait(self, path: str, process: "subprocess.Popen[bytes]", seconds: float = 30) -> Answer:
         """Ask until there is an answer."""
@@ -150,6 +156,11 @@ class Client:
                 assert process.poll() is None, f"ended with {process.returncode}"
                 assert time.monotonic() < deadline, f"no answer within {seconds} s"
                 time.sleep(0.05)
+
+
+def _read(connection: HTTPConnection) -> Answer:
+    response = connection.getresponse()
+    return Answer(response.status, response.getheaders(), response.read())
 
 
 @contextmanager

@@ -1,0 +1,190 @@
+"""nginx, with the configuration that Compose gives it, in front of the application."""
+
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from shutil import which
+
+import pytest
+
+from tests.conftest import Render
+from tests.deploy.running import Client, Installed, free_port, install, running
+from tests.projects import environment
+
+pytestmark = [pytest.mark.deploy, pytest.mark.xdist_group("deploy-nginx")]
+
+HOST = "api.example.com"
+
+
+# Tells what the server behind nginx believes of a request.
+ECHO = """
+import json
+async def app(scope, receive, send):
+    if scope["type"] == "http":
+        body = json.dumps({"client": scope["client"][0], "scheme": scope["scheme"]}).encode()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": body})
+"""
+
+
+@dataclass(frozen=True)
+class Stack:
+    nginx: Client
+    application: Client
+    project: Installed
+    directory: Path
+
+    def log(self, name: str) -> str:
+        return (self.directory / name).read_text()
+
+
+@contextmanager
+def nginx_before(upstream: int, project: Installed, directory: Path) -> Iterator[Client]:
+    """Start nginx with nothing changed but addresses and paths of this machine."""
+    nginx = which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
+    if not nginx:
+        pytest.skip("nginx is not installed")
+    certificate = directory / "certificate"
+    certificate.mkdir()
+    request = ["openssl", "req", "-x509", "-nodes", "-days", "1", "-subj", f"/CN={HOST}"]
+    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+    files = ["-keyout", "tls.key", "-out", "tls.crt"]
+    subprocess.run([*request, *key, *files], cwd=certificate, capture_output=True, check=True)
+    client = Client(free_port(), HOST, tls=True)
+    text = (project.path / "deploy" / "nginx" / "nginx.conf").read_text(encoding="utf-8")
+    for theirs, ours in {
+        " /tmp/": f" {directory}/",
+        "server app:8000;": f"server 127.0.0.1:{upstream};",
+        "listen 8443 ssl;": f"listen 127.0.0.1:{client.port} ssl;",
+        "/etc/nginx/certificate": str(certificate),
+        "/dev/stdout": str(directory / "access.log"),
+    }.items():
+        assert theirs in text
+        text = text.replace(theirs, ours)
+    # As root, its workers would become nobody, who cannot enter the test's directory.
+    user = "user root;\n" if os.geteuid() == 0 else ""
+    (directory / "nginx.conf").write_text(user + text)
+    command = [nginx, "-p", str(directory), "-c", str(directory / "nginx.conf")]
+    command += ["-e", "stderr", "-g", "daemon off;"]
+    with running(command, directory, os.environ, directory / "nginx.log") as process:
+        client.wait("/api/v1/health", process)
+        yield client
+
+
+@pytest.fixture(scope="module")
+def stack(render: Render, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    directory = tmp_path_factory.mktemp("nginx")
+    project = install(
+        render(preset="standard", database="none", auth="none"), directory / "project"
+    )
+    application = Client(free_port(), HOST)
+    variables = environment() | {
+        "ENVIRONMENT": "production",
+        "ALLOWED_HOSTS": HOST,
+        "FORWARDED_ALLOW_IPS": "*",
+        "UVICORN_PORT": str(application.port),
+    }
+    log = directory / "application.log"
+    with running([project.python, "-m", "app", "serve"], project.path, variables, log) as process:
+        application.wait("/api/v1/health", process)
+        with nginx_before(application.port, project, directory) as client:
+            yield Stack(client, application, project, directory)
+
+
+def test_nginx_takes_the_configuration_without_a_word(stack: Stack) -> None:
+    assert not re.findall(r"\[(?:warn|error|crit|alert|emerg)\].*", stack.log("nginx.log"))
+
+
+def test_security_headers_are_sent_once(stack: Stack) -> None:
+    answer = stack.nginx.send("GET", "/api/v1/health")
+
+    assert answer.status == 200
+    for header in (
+        "content-security-policy",
+        "referrer-policy",
+        "strict-transport-security",
+        "x-content-type-options",
+        "x-frame-options",
+        "x-request-id",
+    ):
+        assert len(answer.all(header)) == 1, header
+    assert answer.all("server") == ["nginx"]
+
+
+def test_client_cannot_choose_its_own_address(stack: Stack, tmp_path: Path) -> None:
+    (tmp_path / "echo.py").write_text(ECHO)
+    server = Client(free_port())
+    # As Compose has it: everything that nginx says is believed.
+    variables = environment() | {"FORWARDED_ALLOW_IPS": "*", "UVICORN_PORT": str(server.port)}
+    command = [stack.project.python, "-m", "uvicorn", "echo:app"]
+    forged = {"X-Forwarded-For": "203.0.113.9", "X-Forwarded-Proto": "http"}
+
+    with running(command, tmp_path, variables, tmp_path / "echo.log") as process:
+        server.wait("/", process)
+        assert server.send("GET", "/", headers=forged).json()["client"] == "203.0.113.9"
+        with nginx_before(server.port, stack.project, tmp_path) as client:
+            answer = client.send("GET", "/", headers=forged)
+
+    assert answer.json() == {"client": "127.0.0.1", "scheme": "https"}
+
+
+def test_large_body_is_refused(stack: Stack) -> None:
+    body = b'{"title": "' + b"x" * 1024 * 1024 + b'"}'
+
+    answer = stack.nginx.send("POST", "/api/v1/items", body=body)
+    theirs = stack.application.send("POST", "/api/v1/items", body=body)
+
+    assert answer.status == theirs.status == 413
+    assert answer.all("content-type") == ["application/problem+json"]
+    assert answer.json().keys() == theirs.json().keys()
+    assert answer.json()["title"] == theirs.json()["title"]
+    assert answer.json()["code"] == theirs.json()["code"]
+    assert answer.all("x-request-id") == [answer.json()["request_id"]]
+
+
+def test_large_answers_are_compressed_once(stack: Stack) -> None:
+    item = b'{"title": "Milk", "description": "' + b"x" * 1900 + b'"}'
+    headers = {"Content-Type": "application/json"}
+    assert stack.nginx.send("POST", "/api/v1/items", body=item, headers=headers).status == 201
+
+    packed = stack.nginx.send("GET", "/api/v1/items", headers={"Accept-Encoding": "gzip"})
+    plain = stack.nginx.send("GET", "/api/v1/items")
+    small = stack.nginx.send("GET", "/api/v1/health", headers={"Accept-Encoding": "gzip"})
+
+    assert packed.all("content-encoding") == ["gzip"]
+    assert len(packed.body) < len(plain.body) / 2
+    assert plain.json()["total"] == 1
+    assert not small.all("content-encoding")
+
+
+def test_request_has_one_id_in_both_logs(stack: Stack) -> None:
+    own = stack.nginx.send("GET", "/api/v1/health", headers={"X-Request-ID": "mine-1"})
+    made = stack.nginx.send("GET", "/api/v1/health", headers={"X-Request-ID": "not allowed!"})
+
+    assert own.all("x-request-id") == ["mine-1"]
+    (identifier,) = made.all("x-request-id")
+    assert re.fullmatch(r"[0-9a-f]{32}", identifier)
+    assert identifier in stack.log("access.log")
+    assert identifier in stack.log("application.log")
+
+
+def test_query_is_in_no_log(stack: Stack) -> None:
+    stack.nginx.send("GET", "/api/v1/items?q=confidential")
+
+    assert "confidential" not in stack.log("access.log")
+    assert "confidential" not in stack.log("application.log")
+
+
+def test_flood_is_held_back(stack: Stack) -> None:
+    """The last test: it uses up what the client may send."""
+    answers = stack.nginx.send_many("GET", "/api/v1/health", 400)
+
+    refused = [answer for answer in answers if answer.status != 200]
+    assert refused
+    assert {answer.status for answer in refused} == {429}
+    assert refused[0].all("retry-after") == ["1"]
+    assert refused[0].json()["code"] == "too_many_requests"
