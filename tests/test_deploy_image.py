@@ -85,7 +85,6 @@ def signing_keys(host: str) -> dict[str, str]:
         "RSA_PRIVATE_KEY_CONTENT": base64.b64encode(made).decode(),
         "JWT_ISSUER": f"https://{host}",
         "JWT_AUDIENCE": f"https://{host}",
-        "SMTP_HOST": "localhost",
     }
 
 
