@@ -1,0 +1,65 @@
+"""Who may call: holders of a key of `API_KEYS`, as far as its scopes go."""
+
+from functools import cache
+from typing import Annotated
+
+from fastapi import Depends, HTTPException, Request, Security
+from fastapi.security import APIKeyHeader, SecurityScopes
+from pydantic import SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from app.core.api_keys import choose_pepper, digest_of, well_formed
+from app.core.configured_keys import ConfiguredKeys, find
+
+
+class Settings(BaseSettings):
+    """Read from the environment and, in development, from `.env`."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env", env_ignore_empty=True, extra="ignore", validate_default=True
+    )
+
+    environment: str = "development"
+    api_keys: ConfiguredKeys = ()
+    api_key_pepper: SecretStr = SecretStr("")
+
+    @field_validator("api_key_pepper")
+    @classmethod
+    def _choose_pepper(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
+        return SecretStr(choose_pepper(value.get_secret_value(), info.data["environment"]))
+
+
+@cache
+def get_settings() -> Settings:
+    """Return the settings, or end the process with a line for each fault."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        faults = [
+            f"{str(fault['loc'][0]).upper()}: {fault['msg'].removeprefix('Value error, ')}"
+            for fault in error.errors(include_input=False, include_context=False, include_url=False)
+        ]
+    raise SystemExit("\n".join(faults))
+
+
+KeySettings = Annotated[Settings, Depends(get_settings)]
+KeyHeader = Annotated[
+    str | None, Security(APIKeyHeader(name="X-API-Key", scheme_name="ApiKey", auto_error=False))
+]
+
+
+async def check_key(
+    request: Request, required: SecurityScopes, settings: KeySettings, _header: KeyHeader
+) -> None:
+    """Let in who presents a key that allows what the route requires."""
+    presented = well_formed(request.headers.getlist("X-API-Key"))
+    key = find(settings.api_keys, digest_of(presented, settings.api_key_pepper.get_secret_value()))
+    if key is None:
+        body = {"code": "unauthenticated", "detail": "A valid API key is needed."}
+        raise HTTPException(401, body, {"WWW-Authenticate": "APIKey"})
+    if not key.scopes.issuperset(required.scopes):
+        body = {"code": "insufficient_scope", "detail": "The API key does not allow this."}
+        raise HTTPException(403, body)
+
+
+CheckedKey = Annotated[None, Security(check_key)]

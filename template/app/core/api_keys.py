@@ -1,0 +1,70 @@
+"""API keys: how they are made, and what is kept of them."""
+
+import hashlib
+import hmac
+import os
+import re
+import secrets
+from contextlib import suppress
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Final
+
+# What a key can be allowed, and what that means.
+SCOPES: Final = {
+    "items:read": "List and read items",
+    "items:write": "Create, change and delete items",
+}
+
+_KEY = re.compile(r"(ak[0-9a-f]{10})_[A-Za-z0-9_-]{43}")
+# A key that nobody has: what is not a key is answered after the same work as a wrong one.
+_NOBODY: Final = f"ak{'0' * 10}_{'0' * 43}"
+DEVELOPMENT_PEPPER: Final = Path(".keys/api_key_pepper")
+_PEPPER_LENGTH: Final = 32
+
+
+def new_key() -> str:
+    """Return `<prefix>_<secret>`: the prefix names the key, the secret has 256 bits."""
+    return f"ak{secrets.token_hex(5)}_{secrets.token_urlsafe(32)}"
+
+
+def well_formed(presented: list[str]) -> str:
+    """Return the one key that was presented, or a key that nobody has."""
+    return presented[0] if len(presented) == 1 and _KEY.fullmatch(presented[0]) else _NOBODY
+
+
+def digest_of(key: str, pepper: str) -> str:
+    """Return what is kept of a key.
+
+    HMAC-SHA256: a secret of 256 bits cannot be guessed, so a slow hash would protect nothing more.
+    The pepper is kept apart from the digests; who can write digests can still make no key.
+    """
+    return hmac.digest(pepper.encode(), key.encode(), hashlib.sha256).hex()
+
+
+def choose_pepper(given: str, environment: str) -> str:
+    """Return the pepper of the settings; in development, one made up at the first start.
+
+    Raises:
+        ValueError: it is too short, or missing where others depend on the service.
+    """
+    if given:
+        if len(given) < _PEPPER_LENGTH:
+            raise ValueError(f"must have at least {_PEPPER_LENGTH} characters")
+        return given
+    if environment == "test":
+        return "of the tests"
+    if environment == "development":
+        return _development_pepper(DEVELOPMENT_PEPPER)
+    raise ValueError("is missing: make one with `openssl rand -hex 32`")
+
+
+def _development_pepper(path: Path) -> str:
+    if not path.exists():
+        path.parent.mkdir(exist_ok=True)
+        # A link appears at once and whole, or not at all: of several processes, one wins.
+        with NamedTemporaryFile(dir=path.parent) as file, suppress(FileExistsError):
+            file.write(secrets.token_hex(_PEPPER_LENGTH).encode())
+            file.flush()
+            os.link(file.name, path)
+    return path.read_text(encoding="ascii")
