@@ -1,6 +1,7 @@
 """Generated applications with an environment of their own, and servers in front of requests."""
 
 import json
+import re
 import socket
 import subprocess
 import time
@@ -42,7 +43,22 @@ class Installed:
     @cached_property
     def settings(self) -> dict[str, str | None]:
         """Every setting with its default, a secret's left out."""
+        if not (self.path / "app" / "core" / "settings.py").exists():
+            return self._settings_of_one_module()
         settings: dict[str, str | None] = json.loads(self._print(SETTINGS))
+        return settings
+
+    def _settings_of_one_module(self) -> dict[str, str | None]:
+        """What the source reads, where no class has all of it; defaults are not looked for."""
+        settings: dict[str, str | None] = {}
+        for file in (self.path / "app").rglob("*.py"):
+            text = file.read_text(encoding="utf-8")
+            settings |= dict.fromkeys(re.findall(r'environ\S*?["\(]+([A-Z_]+)"', text), "")
+            for fields in re.findall(
+                r"^class \w+\(BaseSettings.*\n((?:    .*\n|\n)+)", text, re.MULTILINE
+            ):
+                for name, kind in re.findall(r"^    ([a-z_]+): (.+)", fields, re.MULTILINE):
+                    settings[name.upper()] = None if "Secret" in kind else ""
         return settings
 
     @property
