@@ -74,10 +74,10 @@ def test_excluded_files_exist_in_the_template() -> None:
     """A path in `_exclude` that no file has is a leftover, or a slip of the pen."""
     template = REPOSITORY / "template"
     named = {
-        line.strip().lstrip("/")
+        line.lstrip("!/").removesuffix("/**")
         for entry in CONFIG["_exclude"][1:]
         for line in entry.splitlines()
-        if line.startswith("/")
+        if line.startswith(("/", "!/"))
     }
 
     missing = [
