@@ -105,6 +105,10 @@ def test_markdown_of_everyday_names_stays_readable(text: str, markdown: str) -> 
     assert macros("text.jinja").markdown(text) == markdown
 
 
+def test_python_hides_no_direction() -> None:
+    assert macros("text.jinja").python("a\u200fb") == r'"a\u200fb"'
+
+
 SLUGS = {
     "My API": "my-api",
     "my-api": "my-api",
