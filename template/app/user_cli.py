@@ -3,13 +3,14 @@
 import asyncio
 import base64
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, NoReturn, TypeVar
 
 import typer
 from pydantic import ValidationError
+from sqlalchemy.exc import DBAPIError
 
 from app.core.errors import DomainError
 from app.core.keys import generate_key, load_keys, write_private_key
@@ -22,6 +23,8 @@ from app.schemas.user import UserCreate, UserRead
 from app.services import sessions
 from app.services.accounts import AccountService
 from app.services.email import Mailer
+
+T = TypeVar("T")
 
 keys_cli = typer.Typer(no_args_is_help=True, help="Make the keys that tokens are signed with.")
 users_cli = typer.Typer(no_args_is_help=True, help="Make users.")
@@ -65,21 +68,16 @@ def create_admin(email: str) -> None:
         password = sys.stdin.readline().rstrip("\r\n")
     try:
         data = UserCreate(email=email, password=password)
-        user = asyncio.run(_create_admin(data))
     except ValidationError as error:
         faults = error.errors(include_input=False, include_context=False, include_url=False)
         _fail("\n".join(f"{fault['loc'][0]}: {_message(fault['msg'])}" for fault in faults))
-    except DomainError as error:
-        _fail(str(error))
+    user = _run(_create_admin(data))
     typer.echo(f"{user.email} is an administrator: {user.id}")
 
 
 def purge() -> None:
     """Delete sessions that have expired. To be run once a day or so."""
-    try:
-        count = asyncio.run(_purge())
-    except DomainError as error:
-        _fail(str(error))
+    count = _run(_purge())
     typer.echo(f"Deleted {count} expired sessions.")
 
 
@@ -103,6 +101,16 @@ async def _database() -> AsyncIterator[Database]:
         yield database
     finally:
         await database.dispose()
+
+
+def _run(work: Coroutine[None, None, T]) -> T:
+    """Return what comes of it, or end with one line that tells why nothing does."""
+    try:
+        return asyncio.run(work)
+    except DomainError as error:
+        _fail(str(error))
+    except DBAPIError as error:
+        _fail(str(error.orig))
 
 
 def _message(text: str) -> str:

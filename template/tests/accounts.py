@@ -14,6 +14,7 @@ from httpx import ASGITransport, AsyncClient, Response
 from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
 
+from app.core.settings import Settings
 from app.models import Role, User
 from app.services.accounts import AccountService
 from app.services.email import Mailer
@@ -99,8 +100,8 @@ async def client(alice: Account) -> AsyncIterator[AsyncClient]:
 class Outbox(Mailer):
     """Keeps what would be sent."""
 
-    def __init__(self, app: FastAPI) -> None:
-        super().__init__(app.state.settings)
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
         self.messages: list[EmailMessage] = []
 
     async def deliver(self, message: EmailMessage) -> None:
@@ -115,6 +116,6 @@ class Outbox(Mailer):
 
 @pytest.fixture
 def outbox(app: FastAPI) -> Outbox:
-    outbox = Outbox(app)
+    outbox = Outbox(app.state.settings)
     app.state.mailer = outbox
     return outbox

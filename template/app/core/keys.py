@@ -3,6 +3,7 @@
 import base64
 import binascii
 import os
+import warnings
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -10,7 +11,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Final
 
-from joserfc.errors import JoseError
+from joserfc.errors import JoseError, SecurityWarning
 from joserfc.jwk import KeySet, RSAKey
 
 if TYPE_CHECKING:
@@ -49,7 +50,10 @@ def parse_key(pem: bytes, *, private: bool) -> RSAKey:
         ValueError: it is not an RSA key in PEM, is too short, or lacks its private half.
     """
     try:
-        key = RSAKey.import_key(pem)
+        with warnings.catch_warnings():
+            # It warns of short keys, which are refused below.
+            warnings.simplefilter("ignore", SecurityWarning)
+            key = RSAKey.import_key(pem)
     except (JoseError, ValueError, TypeError):
         raise ValueError("is not an RSA key in PEM without a passphrase") from None
     if private and not key.is_private:

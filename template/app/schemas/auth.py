@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, field_validator
 
-from app.schemas.text import Text
+from app.schemas.text import STORABLE
 from app.schemas.user import Email, GivenPassword, NewPassword, normalized_email
 
 # What we sign is shorter.
@@ -15,7 +15,7 @@ class LoginForm(BaseModel):
     """The form of OAuth 2.0's password grant, RFC 6749 section 4.3.2."""
 
     grant_type: Literal["password"] = "password"
-    username: Annotated[Text, Field(max_length=254)]
+    username: Annotated[str, Field(max_length=254), STORABLE]
     password: GivenPassword
 
     @field_validator("username")

@@ -11,13 +11,12 @@ from pydantic import (
     ConfigDict,
     Field,
     SecretStr,
-    StringConstraints,
     field_validator,
 )
 from pydantic.json_schema import SkipJsonSchema
 
 from app.core.passwords import MAX_LENGTH, MIN_LENGTH, is_common
-from app.schemas.text import Text
+from app.schemas.text import STORABLE
 
 
 def normalized_email(text: str) -> str:
@@ -34,7 +33,19 @@ def normalized_email(text: str) -> str:
     return (email.ascii_email or email.normalized).lower()
 
 
-def _is_uncommon(password: SecretStr) -> SecretStr:
+def _is_not_too_long(password: SecretStr) -> SecretStr:
+    if len(password) > MAX_LENGTH:
+        raise ValueError(f"must have at most {MAX_LENGTH} characters")
+    try:
+        password.get_secret_value().encode()
+    except UnicodeEncodeError:
+        raise ValueError("must not contain lone surrogates") from None
+    return password
+
+
+def _is_acceptable(password: SecretStr) -> SecretStr:
+    if len(password) < MIN_LENGTH:
+        raise ValueError(f"must have at least {MIN_LENGTH} characters")
     if is_common(password.get_secret_value()):
         raise ValueError("is one of the commonest passwords; choose another")
     return password
@@ -42,19 +53,23 @@ def _is_uncommon(password: SecretStr) -> SecretStr:
 
 Email = Annotated[
     str,
-    StringConstraints(max_length=254),
+    Field(max_length=254, json_schema_extra={"format": "email"}),
+    STORABLE,
     AfterValidator(normalized_email),
-    Field(json_schema_extra={"format": "email"}),
 ]
-FullName = Annotated[Text, Field(max_length=255)]
-# One that is to be kept; a longer one is refused before it is hashed.
-NewPassword = Annotated[
+FullName = Annotated[str, Field(max_length=255), STORABLE]
+# One that is to be compared; a longer one is refused before it is hashed.
+GivenPassword = Annotated[
     SecretStr,
-    Field(min_length=MIN_LENGTH, max_length=MAX_LENGTH),
-    AfterValidator(_is_uncommon),
+    AfterValidator(_is_not_too_long),
+    Field(json_schema_extra={"maxLength": MAX_LENGTH}),
 ]
-# One that is to be compared.
-GivenPassword = Annotated[SecretStr, Field(max_length=MAX_LENGTH)]
+# One that is to be kept.
+NewPassword = Annotated[
+    GivenPassword,
+    AfterValidator(_is_acceptable),
+    Field(json_schema_extra={"minLength": MIN_LENGTH, "maxLength": MAX_LENGTH}),
+]
 
 
 class UserCreate(BaseModel):
