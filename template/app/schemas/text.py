@@ -14,7 +14,7 @@ def _check(text: str) -> str:
     return text
 
 
-# PostgreSQL cannot store U+0000, nothing can encode half a surrogate pair, and no text needs them.
+# U+0000 cannot be stored, half a surrogate pair cannot be encoded, and no text needs them.
 # Stands after a field's bounds, for pydantic to apply them to the text itself.
 STORABLE: Final = AfterValidator(_check)
 Text = Annotated[str, STORABLE]
