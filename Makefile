@@ -21,6 +21,10 @@ test: lint ## Check this repository and every kind of project it makes (ARGS="-k
 case: $(UV) ## Generate one project and run its own checks (ANSWERS="preset=custom,layout=modular,…")
 	$(UV) run --locked python -m tests.case '$(ANSWERS)'
 
+.PHONY: bench
+bench: $(UV) ## Compare a project with a hand-written floor, in requests a second (ARGS="--auth jwt")
+	$(UV) run --locked python -m bench $(ARGS)
+
 .PHONY: lint
 lint: $(UV) ## Check formatting, rules and types of this repository's own Python
 	$(UV) run --locked ruff format --check

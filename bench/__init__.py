@@ -1,0 +1,1 @@
+"""What the generated application costs, as a share of a hand-written floor."""
