@@ -2,6 +2,7 @@
 
 import base64
 import re
+import shutil
 import signal
 import stat
 import subprocess
@@ -40,8 +41,11 @@ def context(render: Render, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def builder(tmp_path_factory: pytest.TempPathFactory) -> Engine:
-    return engine(tmp_path_factory.mktemp("engine"))
+def builder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    directory = tmp_path_factory.mktemp("engine")
+    yield engine(directory)
+    # Gigabytes, which pytest would keep for three runs.
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")
