@@ -10,12 +10,6 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Final
 
-# What a key can be allowed, and what that means.
-SCOPES: Final = {
-    "items:read": "List and read items",
-    "items:write": "Create, change and delete items",
-}
-
 _KEY = re.compile(r"(ak[0-9a-f]{10})_[A-Za-z0-9_-]{43}")
 # A key that nobody has: what is not a key is answered after the same work as a wrong one.
 _NOBODY: Final = f"ak{'0' * 10}_{'0' * 43}"
@@ -31,6 +25,11 @@ def new_key() -> str:
 def well_formed(presented: list[str]) -> str:
     """Return the one key that was presented, or a key that nobody has."""
     return presented[0] if len(presented) == 1 and _KEY.fullmatch(presented[0]) else _NOBODY
+
+
+def prefix_of(key: str) -> str:
+    """Return what names the key, and is no secret."""
+    return key.partition("_")[0]
 
 
 def digest_of(key: str, pepper: str) -> str:

@@ -1,0 +1,81 @@
+"""Where a request may carry its API key, besides its header."""
+
+from collections.abc import Iterator
+from urllib.parse import unquote_plus
+
+from fastapi import FastAPI
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app.core.settings import Settings
+
+_HEADER = "X-API-Key"
+_NAME = "api_key"
+_SCHEMES = {"apikey", "bearer"}
+
+
+def add_api_key_transports(app: FastAPI, settings: Settings) -> None:
+    """Take keys from where `API_KEY_TRANSPORTS` says."""
+    if settings.api_key_transports != ["header"]:
+        app.add_middleware(ApiKeyTransportMiddleware, transports=settings.api_key_transports)
+
+
+class ApiKeyTransportMiddleware:
+    """Puts every key of a request into its header, and takes it out of the query.
+
+    So there is one place to look, two keys are seen to be two, and what sees the query after this
+    (a handler, a log of errors) does not see a secret.
+    """
+
+    def __init__(self, app: ASGIApp, *, transports: list[str]) -> None:
+        self.app = app
+        self.transports = transports
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            keys = [key for transport in self.transports for key in _KEYS_OF[transport](scope)]
+            headers = MutableHeaders(scope=scope)
+            del headers[_HEADER]
+            for key in keys:
+                headers.append(_HEADER, key)
+        await self.app(scope, receive, send)
+
+
+def _in_header(scope: Scope) -> list[str]:
+    return Headers(scope=scope).getlist(_HEADER)
+
+
+def _in_authorization(scope: Scope) -> Iterator[str]:
+    for value in Headers(scope=scope).getlist("Authorization"):
+        scheme, _, key = value.partition(" ")
+        if scheme.lower() in _SCHEMES:
+            yield key.strip()
+
+
+def _in_cookie(scope: Scope) -> Iterator[str]:
+    for value in Headers(scope=scope).getlist("Cookie"):
+        for pair in value.split(";"):
+            name, _, key = pair.strip().partition("=")
+            if name == _NAME:
+                yield key
+
+
+def _in_query(scope: Scope) -> list[str]:
+    keys, rest = [], []
+    for pair in scope["query_string"].decode("latin-1").split("&"):
+        name, _, value = pair.partition("=")
+        if unquote_plus(name) == _NAME:
+            # What a header cannot hold is no key.
+            keys.append(unquote_plus(value).encode("ascii", "replace").decode())
+        else:
+            rest.append(pair)
+    scope["query_string"] = "&".join(rest).encode("latin-1")
+    return keys
+
+
+_KEYS_OF = {
+    "authorization": _in_authorization,
+    "cookie": _in_cookie,
+    "header": _in_header,
+    "query": _in_query,
+}

@@ -1,0 +1,50 @@
+"""The operator's commands about API keys."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+import typer
+
+from app.core.api_keys import digest_of, new_key
+from app.core.configured_keys import SCOPES, ConfiguredKey
+from app.core.settings import get_settings
+
+api_keys_cli = typer.Typer(no_args_is_help=True, help="Make and list API keys.")
+
+
+@api_keys_cli.command()
+def create(
+    scope: Annotated[
+        list[str] | None, typer.Option(help="What it may do; by default, everything.")
+    ] = None,
+    expires_in_days: Annotated[
+        int | None, typer.Option(min=1, max=3650, help="By default, it does not expire.")
+    ] = None,
+) -> None:
+    """Make a key, and print it, its digest, and its entry for API_KEYS."""
+    if unknown := set(scope or ()) - set(SCOPES):
+        raise typer.BadParameter(f"{', '.join(unknown)}: there are {', '.join(SCOPES)}")
+    key = new_key()
+    digest = digest_of(key, get_settings().api_key_pepper.get_secret_value())
+    expires_at = expires_in_days and datetime.now(UTC) + timedelta(days=expires_in_days)
+    typer.echo(f"Key, shown only now: {key}")
+    typer.echo(f"Digest: {digest}")
+    typer.echo(f"Entry of API_KEYS: {ConfiguredKey(digest, frozenset(scope or SCOPES), expires_at or None)}")
+
+
+@api_keys_cli.command("list")
+def list_keys() -> None:
+    """Print the keys of API_KEYS."""
+    for key in get_settings().api_keys:
+        typer.echo(str(key))
+
+
+@api_keys_cli.command()
+def revoke(digest: Annotated[str, typer.Argument(help="As much of it as tells it apart.")]) -> None:
+    """Print what to set API_KEYS to, so that the key is refused from the next start on."""
+    keys = get_settings().api_keys
+    found = [key for key in keys if key.digest.startswith(digest)]
+    if len(found) != 1:
+        typer.echo(f"{len(found)} keys have a digest that starts with {digest}.", err=True)
+        raise typer.Exit(1)
+    typer.echo(f"API_KEYS={','.join(str(key) for key in keys if key not in found)}")
