@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 from httpx import ASGITransport, AsyncClient, Response
+from pydantic import ValidationError
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from app.core.rate_limits import RateLimiter
@@ -131,6 +132,20 @@ async def test_network_of_ipv6_counts_as_one_address(app: FastAPI) -> None:
     ]
 
     assert [response.status_code for response in responses] == [401, 401, 429, 401]
+
+
+async def test_client_without_an_address_is_limited(app: FastAPI) -> None:
+    client = client_from(app, "unix socket")
+
+    responses = [await log_in(client, f"{number}@example.com") for number in range(3)]
+
+    assert [response.status_code for response in responses] == [401, 401, 429]
+
+
+@pytest.mark.parametrize("limit", ["many", "0/minute/x", "10 per fortnight"])
+def test_limit_of_another_form_is_refused(limit: str) -> None:
+    with pytest.raises(ValidationError, match="rate_limit_auth"):
+        Settings(rate_limit_auth=limit)
 
 
 async def test_limits_can_be_turned_off(app: FastAPI) -> None:

@@ -12,7 +12,7 @@ import pytest
 import structlog
 from fastapi import FastAPI
 from httpx import AsyncClient
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 
 from app.core.settings import Environment, Settings
 from app.services.email import Mailer
@@ -148,6 +148,17 @@ def test_deployed_service_encrypts_e_mail(environment: str, port: int, security:
     assert checked.func("auto", info) == security
 
 
+@pytest.mark.parametrize("value", ["www.example.com", "javascript:alert(1)"])
+def test_front_end_is_a_web_address(value: str) -> None:
+    with pytest.raises(ValidationError, match="frontend_url"):
+        Settings(frontend_url=value)
+
+
+def test_deployed_service_names_a_sender() -> None:
+    with pytest.raises(ValidationError, match="smtp_from"):
+        Settings(environment="production", smtp_host="mail.example.com")
+
+
 # ── What becomes of a failure ────────────────────────────────────────────────────────────────────
 
 
@@ -179,3 +190,13 @@ async def test_message_is_printed_in_development(capsys: pytest.CaptureFixture[s
     printed = capsys.readouterr().out
     assert "To: alice@example.com" in printed
     assert "TOKEN" in printed
+
+
+async def test_deployed_service_without_a_mail_server_prints_nothing(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    deployed = Settings().model_copy(update={"environment": Environment.PRODUCTION})
+
+    await Mailer(deployed).send("alice@example.com", "reset_password", token="TOKEN", minutes=30)
+
+    assert "TOKEN" not in capsys.readouterr().out

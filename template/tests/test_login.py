@@ -14,8 +14,10 @@ from joserfc.jwk import KeySet
 from pwdlib.hashers.argon2 import Argon2Hasher
 from sqlmodel import col
 
+from app.core import passwords
+from app.core.user_errors import InvalidCredentialsError
 from app.models import User
-from tests.accounts import PASSWORD, Account, new_account
+from tests.accounts import PASSWORD, Account, logged_in, new_account
 
 LOGIN = "/api/v1/auth/login"
 WRONG = "not the password of anyone"
@@ -80,6 +82,40 @@ async def test_login_leaves_others_alone(
     await log_in(anonymous, alice.email, PASSWORD)
 
     assert await bob.is_let_in()
+
+
+async def test_name_that_is_no_address_is_refused_like_an_unknown_one(
+    anonymous: AsyncClient,
+) -> None:
+    response = await log_in(anonymous, "alice", PASSWORD)
+
+    assert response.status_code == 401
+    assert response.json()["code"] == "invalid_credentials"
+
+
+async def test_password_that_changes_meanwhile_opens_nothing(
+    app: FastAPI, anonymous: AsyncClient, alice: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verify = passwords.verify_password
+
+    async def verify_slowly(password: str, hashed: str | None) -> tuple[bool, str | None]:
+        result = await verify(password, hashed)
+        async with app.state.database.transaction() as connection:
+            await connection.execute(sa.update(User).values(hashed_password="changed"))
+        return result
+
+    monkeypatch.setattr("app.services.accounts.verify_password", verify_slowly)
+
+    response = await log_in(anonymous, alice.email, PASSWORD)
+
+    assert response.status_code == 401
+
+
+async def test_closed_account_is_logged_in_by_no_other_way(app: FastAPI, alice: Account) -> None:
+    await alice.sends("DELETE", "/api/v1/users/me")
+
+    with pytest.raises(InvalidCredentialsError):
+        await logged_in(app, alice.id, alice.email)
 
 
 @pytest.mark.parametrize(

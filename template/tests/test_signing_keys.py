@@ -24,7 +24,7 @@ from app.core.keys import (
     read_key,
     write_private_key,
 )
-from app.core.settings import Settings
+from app.core.settings import Environment, Settings
 from app.core.tokens import Tokens, TokenType
 from app.core.user_errors import InvalidTokenError
 
@@ -160,7 +160,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def development_keys() -> Keys:
-    return load_keys(Settings(environment="development"))
+    return load_keys(Settings().model_copy(update={"environment": Environment.DEVELOPMENT}))
 
 
 def test_development_makes_its_own_key_once(project: Path) -> None:

@@ -87,6 +87,20 @@ async def test_of_several_resets_one_succeeds(
     assert counted(responses) == {204: 1, 400: AT_ONCE - 1}
 
 
+async def test_of_several_changes_of_the_password_one_succeeds(alice: Account) -> None:
+    numbers = iter(range(AT_ONCE))
+
+    responses = await at_once(
+        lambda: alice.sends(
+            "POST",
+            "/api/v1/users/me/password",
+            json={"current_password": PASSWORD, "new_password": f"another horse {next(numbers)}"},
+        )
+    )
+
+    assert counted(responses) == {204: 1, 400: AT_ONCE - 1}
+
+
 async def test_of_several_confirmations_one_succeeds(anonymous: AsyncClient, app: FastAPI) -> None:
     outbox = Outbox(app.state.settings)
     app.state.mailer = outbox
