@@ -32,15 +32,24 @@ def start_server() -> str:
 
 def main(command: list[str]) -> int:
     """Run the command and return its exit code."""
+    process: subprocess.Popen[bytes] | None = None
+
+    def end(number: int, _: object) -> None:
+        # The command decides how to end; this process outlives it, to stop the server after it.
+        if process is None:
+            sys.exit(128 + number)
+        process.send_signal(number)
+
+    signal.signal(signal.SIGTERM, end)
+    # A terminal sends it to the command as well.
+    signal.signal(signal.SIGINT, lambda *_: None)
     settings = {**dotenv_values(PROJECT / ".env"), **os.environ}
     if not settings.get("DATABASE_URL"):
         url = os.environ["DATABASE_URL"] = start_server()
         print(f"PostgreSQL: DATABASE_URL={url}", file=sys.stderr)  # noqa: T201
     process = subprocess.Popen(command)  # noqa: S603, it is the caller's own command
-    for number in (signal.SIGINT, signal.SIGTERM):
-        # The command decides how to end; this process outlives it, to stop the server after it.
-        signal.signal(number, lambda number, _: process.send_signal(number))
-    return process.wait()
+    code = process.wait()
+    return code if code >= 0 else 128 - code
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import asyncio
 import os
 import warnings
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from functools import cache
 from pathlib import Path
 from uuid import uuid4
@@ -14,6 +14,8 @@ from sqlalchemy import URL, make_url, text
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
+from app.core.database_url import async_database_url
+from app.core.settings import Environment
 from app.db.database import Database
 
 _CACHE = Path(__file__).parent.parent / ".pytest_cache"
@@ -26,7 +28,7 @@ def new_database(name: str) -> Iterator[str]:
     It stands on the server of `TEST_DATABASE_URL`, whose database must have «test» in its name and
     is itself left alone; without one, on a server started from a wheel.
     """
-    server = _server()
+    server = server_url()
     database = f"{server.database}_{name}"
     _execute(server, f'DROP DATABASE IF EXISTS "{database}" WITH (FORCE)')
     _execute(server, f'CREATE DATABASE "{database}"')
@@ -40,7 +42,7 @@ def new_database(name: str) -> Iterator[str]:
 def copy_of(url: str) -> Iterator[str]:
     """Copy a database to which nobody is connected, and drop the copy at the end."""
     source = make_url(url)
-    server = source.set(database=_server().database)
+    server = source.set(database=server_url().database)
     database = f"{source.database}_{uuid4().hex[:8]}"
     _execute(server, f'CREATE DATABASE "{database}" TEMPLATE "{source.database}"')
     try:
@@ -65,8 +67,10 @@ class _OneConnection(Database):
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 
-    def reading(self) -> AbstractAsyncContextManager[AsyncConnection]:
-        return self.transaction()
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        async with self.transaction() as connection:
+            yield connection
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
@@ -74,11 +78,12 @@ class _OneConnection(Database):
             yield self._connection
 
 
-def _server() -> URL:
+def server_url() -> URL:
+    """Return the URL of the server that tests run on; end them when it is not meant for that."""
     configured = os.environ.get("TEST_DATABASE_URL")
     if configured is None:
         return _embedded_server()
-    url = make_url(configured).set(drivername="postgresql+asyncpg")
+    url = make_url(async_database_url(configured, Environment.TEST))
     if "test" not in (url.database or ""):
         pytest.exit("TEST_DATABASE_URL must name a database with «test» in its name", 4)
     return url

@@ -36,9 +36,7 @@ def assert_problem(response: Response, status: int) -> None:
 
 
 @pytest.mark.parametrize("path", ["/api/v1/health", ITEMS, "/nothing", "/docs", "/openapi.json"])
-async def test_every_response_tells_browsers_what_not_to_do(
-    client: AsyncClient, path: str
-) -> None:
+async def test_every_response_tells_browsers_what_not_to_do(client: AsyncClient, path: str) -> None:
     headers = (await client.get(path)).headers
 
     assert headers["X-Content-Type-Options"] == "nosniff"

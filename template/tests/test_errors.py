@@ -121,9 +121,7 @@ async def test_refusal_does_not_repeat_what_was_sent(app: FastAPI, client: Async
 
 @pytest.mark.parametrize("body", ["{", "", "{'title': 'x'}", '{"title": "x"} x', "nope"])
 async def test_body_that_is_no_json_is_refused(client: AsyncClient, body: str) -> None:
-    response = await client.post(
-        ITEMS, content=body, headers={"Content-Type": "application/json"}
-    )
+    response = await client.post(ITEMS, content=body, headers={"Content-Type": "application/json"})
 
     assert [error["field"] for error in problem(response, 422)["errors"]] == ["body"]
 
@@ -161,9 +159,7 @@ async def test_body_that_grows_over_the_limit_is_refused(client: AsyncClient) ->
 async def test_body_at_the_limit_is_read(client: AsyncClient) -> None:
     body = b'{"title": "x"}'.ljust(150_000)
 
-    response = await client.post(
-        ITEMS, content=body, headers={"Content-Type": "application/json"}
-    )
+    response = await client.post(ITEMS, content=body, headers={"Content-Type": "application/json"})
 
     assert response.status_code == 201
 
@@ -226,9 +222,7 @@ async def test_request_id_is_accepted(client: AsyncClient, request_id: str) -> N
 @pytest.mark.parametrize(
     "request_id", ["", "x" * 65, "a b", "a\n", "a;b", "<script>", "é", "a\r\nX-Injected: 1"]
 )
-async def test_request_id_of_another_form_is_replaced(
-    client: AsyncClient, request_id: str
-) -> None:
+async def test_request_id_of_another_form_is_replaced(client: AsyncClient, request_id: str) -> None:
     headers = [(b"X-Request-ID", request_id.encode())]
 
     response = await client.get("/api/v1/health", headers=headers)
@@ -307,14 +301,12 @@ async def test_body_of_another_type_is_refused(client: AsyncClient, content_type
     problem(response, response.status_code)
 
 
-@pytest.mark.parametrize("value", ["%00", "%FF", "%ED%A0%80", "9" * 5000, "NaN", "%F0%9F%A5%9B"])
 @pytest.mark.parametrize("name", ["skip", "sort", "q", "created_after", "%00", "%ED%A0%80"])
-async def test_hostile_query_is_no_fault_of_ours(
-    client: AsyncClient, name: str, value: str
-) -> None:
-    response = await client.get(f"{ITEMS}?{name}={value}")
+async def test_hostile_query_is_no_fault_of_ours(client: AsyncClient, name: str) -> None:
+    for value in ["%00", "%FF", "%ED%A0%80", "9" * 5000, "NaN", "%F0%9F%A5%9B"]:
+        response = await client.get(f"{ITEMS}?{name}={value}")
 
-    assert response.status_code < 500, response.text
+        assert response.status_code < 500, value
 
 
 @pytest.mark.parametrize("item_id", ["%00", "%FF", "%ED%A0%80", "9" * 5000, "..%2f..", "{}", "%"])
@@ -325,13 +317,11 @@ async def test_hostile_id_is_refused(client: AsyncClient, item_id: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["Accept", "Accept-Encoding", "Origin", "Cookie", "Range"])
-@pytest.mark.parametrize("value", [b"\xff\xfe", b"x" * 5000, b"=;=,;q=nan", b""])
-async def test_hostile_header_is_no_fault_of_ours(
-    client: AsyncClient, name: str, value: bytes
-) -> None:
-    response = await client.get(ITEMS, headers=[(name.encode(), value)])
+async def test_hostile_header_is_no_fault_of_ours(client: AsyncClient, name: str) -> None:
+    for value in [b"\xff\xfe", b"x" * 5000, b"=;=,;q=nan", b""]:
+        response = await client.get(ITEMS, headers=[(name.encode(), value)])
 
-    assert response.status_code < 500, response.text
+        assert response.status_code < 500, value
 
 
 def test_hostile_bodies_would_fool_a_lenient_parser() -> None:

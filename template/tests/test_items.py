@@ -104,7 +104,11 @@ async def test_faulty_item_is_refused_with_the_field_named(
 
 
 async def test_server_keeps_the_fields_that_are_its_own(client: AsyncClient) -> None:
-    chosen = {"id": str(uuid4()), "created_at": "2001-01-01T00:00:00Z", "is_active": False}
+    chosen: dict[str, Any] = {
+        "id": str(uuid4()),
+        "created_at": "2001-01-01T00:00:00Z",
+        "is_active": False,
+    }
 
     item = await create(client, **chosen, updated_at="2001-01-01T00:00:00Z")
     changed = await client.patch(f"{URL}/{item['id']}", json=chosen)
@@ -126,7 +130,9 @@ async def test_unknown_item_is_not_found(client: AsyncClient, method: str) -> No
     assert response.json()["code"] == "item_not_found"
 
 
-@pytest.mark.parametrize("item_id", ["1", "x" * 5000, "00000000-0000-0000-0000-00000000000g", "%00"])
+@pytest.mark.parametrize(
+    "item_id", ["1", "x" * 5000, "00000000-0000-0000-0000-00000000000g", "%00"]
+)
 async def test_id_that_is_no_uuid_is_refused(client: AsyncClient, item_id: str) -> None:
     response = await client.get(f"{URL}/{item_id}")
 
@@ -250,7 +256,9 @@ async def test_list_shows_items_as_they_are_read_one_by_one(client: AsyncClient)
         (0, 100, 5, False),
     ],
 )
-async def test_page(client: AsyncClient, skip: int, limit: int, length: int, has_more: bool) -> None:
+async def test_page(
+    client: AsyncClient, skip: int, limit: int, length: int, has_more: bool
+) -> None:
     for _ in range(5):
         await create(client)
 
@@ -313,7 +321,9 @@ async def test_search_looks_into_title_and_description(client: AsyncClient) -> N
     assert (await page(client, q="milk", limit=1))["has_more"]
 
 
-@pytest.mark.parametrize(("title", "q"), [("Milk", "mILK"), ("Äpfel ÉÑ", "äPFEL éñ"), ("ЖУК", "жук")])
+@pytest.mark.parametrize(
+    ("title", "q"), [("Milk", "mILK"), ("Äpfel ÉÑ", "äPFEL éñ"), ("ЖУК", "жук")]
+)
 async def test_search_ignores_case(client: AsyncClient, title: str, q: str) -> None:
     await create(client, title)
     await create(client, "Something else", description=title.swapcase())

@@ -46,10 +46,9 @@ async def link(postgresql_url: str | None, real_database_url: str) -> AsyncItera
 
 
 @pytest.fixture
-async def server(link: Link, real_database_url: str) -> AsyncIterator[Database]:
+async def server(real_database_url: str) -> AsyncIterator[Database]:
     """The database by a way that nothing happens to."""
-    engine = create_async_engine(real_database_url, poolclass=NullPool)
-    database = Database(engine)
+    database = Database(create_async_engine(real_database_url, poolclass=NullPool))
     async with database.transaction() as connection:
         await connection.run_sync(marks.metadata.create_all)
     yield database
@@ -57,7 +56,11 @@ async def server(link: Link, real_database_url: str) -> AsyncIterator[Database]:
 
 
 @pytest.fixture
-async def app(link: Link, server: Database, settings: Settings) -> AsyncIterator[FastAPI]:
+async def app(
+    link: Link,
+    server: Database,  # noqa: ARG001, which has the table
+    settings: Settings,
+) -> AsyncIterator[FastAPI]:
     """An application with a small pool and routes for anyone."""
     app = create_app(
         settings.model_copy(
@@ -112,7 +115,7 @@ async def assert_all_is_well(client: AsyncClient) -> None:
 async def all_routes(client: AsyncClient) -> list[Response]:
     """Ask all at once, within the time that a client would wait."""
     async with asyncio.timeout(8):
-        return await asyncio.gather(client.get(READY), client.get(READ), client.post(WRITE))
+        return list(await asyncio.gather(client.get(READY), client.get(READ), client.post(WRITE)))
 
 
 async def test_stopped_server(link: Link, client: AsyncClient) -> None:
@@ -164,9 +167,7 @@ async def end_connections(server: Database) -> None:
         await connection.execute(others)
 
 
-async def test_connection_that_is_ended_in_use(
-    monkeypatch: pytest.MonkeyPatch, server: Database, client: AsyncClient
-) -> None:
+async def test_connection_that_is_ended_in_use(server: Database, client: AsyncClient) -> None:
     slow = asyncio.create_task(client.post(SLOW, params={"seconds": 0.15}))
     await until_running(server, "pg_sleep")
 
@@ -187,9 +188,7 @@ async def until_running(server: Database, part: str) -> None:
             pass
 
 
-async def test_server_that_is_gone_at_the_commit(
-    link: Link, server: Database, client: AsyncClient
-) -> None:
+async def test_server_that_is_gone_at_the_commit(server: Database, client: AsyncClient) -> None:
     response = await client.post(WRITE, params={"cut": True})
 
     assert_unavailable(response)
@@ -225,8 +224,7 @@ async def test_clients_that_hang_up_leave_no_connection_behind(
 ) -> None:
     server = uvicorn.Server(uvicorn.Config(app, port=0, lifespan="off", log_config=None))
     serving = asyncio.create_task(server.serve())
-    while not server.started:
-        await asyncio.sleep(0)
+    await until_started(server)
     address = server.servers[0].sockets[0].getsockname()
 
     await asyncio.gather(*(ask_and_hang_up(*address) for _ in range(64)))
@@ -235,6 +233,11 @@ async def test_clients_that_hang_up_leave_no_connection_behind(
 
     assert app.state.database._engine.pool.checkedout() == 0  # noqa: SLF001
     await assert_all_is_well(client)
+
+
+async def until_started(server: uvicorn.Server) -> None:
+    while not server.started:  # noqa: ASYNC110, it has no event to wait for
+        await asyncio.sleep(0)
 
 
 async def ask_and_hang_up(host: str, port: int) -> None:

@@ -81,7 +81,7 @@ def test_value_without_sense_is_refused(name: str, value: str) -> None:
 
 
 def test_words_may_be_written_in_capitals() -> None:
-    settings = Settings(environment="TEST", log_level="INFO", log_format="JSON")  # type: ignore[arg-type]
+    settings = Settings(environment="TEST", log_level="INFO", log_format="JSON")
 
     assert settings.environment is Environment.TEST
     assert settings.log_level == "info"
@@ -94,6 +94,11 @@ def test_defaults_fit_the_environment() -> None:
     assert settings.environment is Environment.TEST
     assert settings.log_format == "json"
     assert settings.docs_enabled
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_documentation_is_shown_as_told(given: bool) -> None:
+    assert Settings(docs_enabled=given).docs_enabled is given
 
 
 # ── Deployed ─────────────────────────────────────────────────────────────────────────────────────

@@ -1,0 +1,73 @@
+"""What clients see while another process holds SQLite's file: 503, soon."""
+
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from contextlib import closing, contextmanager
+
+import pytest
+from asgi_lifespan import LifespanManager
+from fastapi import FastAPI
+from httpx import ASGITransport, AsyncClient
+from pydantic import SecretStr
+from sqlalchemy import make_url, text
+
+from app.api.dependencies import Connection
+from app.core.settings import Settings
+from app.main import create_app
+
+READ = "/read"
+WRITE = "/write"
+
+
+@pytest.fixture
+async def client(
+    monkeypatch: pytest.MonkeyPatch, real_database_url: str, settings: Settings
+) -> AsyncIterator[AsyncClient]:
+    """A client of an application that does not wait long."""
+    monkeypatch.setattr("app.db.sqlite.BUSY_TIMEOUT", 0.1)
+    app = create_app(settings.model_copy(update={"database_url": SecretStr(real_database_url)}))
+    add_routes(app)
+    transport = ASGITransport(app, raise_app_exceptions=False)
+    async with (
+        LifespanManager(app),
+        AsyncClient(transport=transport, base_url="http://test") as client,
+    ):
+        yield client
+
+
+def add_routes(app: FastAPI) -> None:
+    @app.get(READ)
+    async def read(connection: Connection) -> None:
+        await connection.execute(text("SELECT count(*) FROM items"))
+
+    @app.post(WRITE)
+    async def write(connection: Connection) -> None:
+        await connection.execute(text("UPDATE items SET title = title"))
+
+
+@contextmanager
+def locked(url: str) -> Iterator[None]:
+    """Hold the lock of a writer."""
+    with closing(sqlite3.connect(str(make_url(url).database))) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        yield
+
+
+async def test_writers_are_told_to_come_back_later(
+    client: AsyncClient, real_database_url: str
+) -> None:
+    with locked(real_database_url):
+        response = await client.post(WRITE)
+
+    assert response.status_code == 503
+    assert response.json()["code"] == "service_unavailable"
+    assert int(response.headers["Retry-After"]) > 0
+    assert (await client.post(WRITE)).status_code == 200
+
+
+async def test_readers_do_not_wait_for_a_writer(
+    client: AsyncClient, real_database_url: str
+) -> None:
+    with locked(real_database_url):
+        assert (await client.get(READ)).status_code == 200
+        assert (await client.get("/api/v1/ready")).status_code == 200

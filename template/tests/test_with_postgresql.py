@@ -1,0 +1,81 @@
+"""The server that development gets, and commands that run beside it."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parent.parent / "scripts" / "with_postgresql.py"
+
+
+@pytest.fixture
+def project(postgresql_url: str | None, tmp_path: Path) -> Path:
+    """A directory with the script, and so with a server of its own."""
+    if postgresql_url is None:
+        pytest.skip("needs --database=postgresql")
+    scripts = tmp_path / "scripts"
+    scripts.mkdir()
+    shutil.copy(SCRIPT, scripts)
+    return tmp_path
+
+
+def start(project: Path, code: str) -> subprocess.Popen[str]:
+    """Run a line of Python beside the server."""
+    command = [sys.executable, "scripts/with_postgresql.py", sys.executable, "-c", code]
+    return subprocess.Popen(command, cwd=project, stdout=subprocess.PIPE, text=True)  # noqa: S603
+
+
+def server_runs(project: Path) -> bool:
+    return (project / ".postgresql" / "postmaster.pid").exists()
+
+
+def test_command_finds_a_server_that_ends_after_it(project: Path) -> None:
+    ask = (
+        "import asyncio, asyncpg, os\n"
+        "async def main():\n"
+        "    url = os.environ['DATABASE_URL'].replace('+asyncpg', '')\n"
+        "    connection = await asyncpg.connect(url)\n"
+        "    print(await connection.fetchval('SELECT 6 * 7'))\n"
+        "asyncio.run(main())\n"
+        "raise SystemExit(7)"
+    )
+
+    process = start(project, ask)
+    output, _ = process.communicate(timeout=60)
+
+    assert output == "42\n"
+    assert process.returncode == 7
+    assert not server_runs(project)
+
+
+def test_both_end_when_told_to(project: Path) -> None:
+    process = start(project, "import time; print('up', flush=True); time.sleep(60)")
+    assert process.stdout is not None
+    with process.stdout:
+        assert process.stdout.readline() == "up\n"
+        assert server_runs(project)
+
+        process.terminate()
+
+        assert process.wait(timeout=30) == 128 + signal.SIGTERM
+    assert not server_runs(project)
+
+
+@pytest.mark.parametrize("place", ["environment", ".env"])
+def test_configured_server_is_used_instead(
+    project: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    if place == ".env":
+        (project / ".env").write_text("DATABASE_URL=postgresql://elsewhere/app\n")
+    else:
+        monkeypatch.setitem(os.environ, "DATABASE_URL", "postgresql://elsewhere/app")
+
+    process = start(project, "print('done')")
+    output, _ = process.communicate(timeout=30)
+
+    assert output == "done\n"
+    assert not (project / ".postgresql").exists()
