@@ -14,6 +14,7 @@ from httpx import AsyncClient, Response
 from app.core.settings import Settings
 from app.main import create_app
 from app.models import Identity, LoginSession, OidcLogin, User
+from app.services.oidc import purge
 from tests.accounts import Outbox, new_account
 from tests.oidc_provider import OIDC, Browser, Provider
 
@@ -97,6 +98,21 @@ async def test_what_is_kept_tells_nobody_the_state(browser: Browser, app: FastAP
         row = (await connection.execute(sa.select(OidcLogin))).one()
     assert state not in {str(value) for value in row}
     assert browser.client.cookies["oidc_login"] not in {str(value) for value in row}
+
+
+async def test_purge_deletes_logins_that_nobody_came_back_from(
+    browser: Browser, app: FastAPI
+) -> None:
+    await browser.begins()
+    expired = sa.update(OidcLogin).values(expires_at=OidcLogin.created_at)
+    async with app.state.database.transaction() as connection:
+        await connection.execute(expired)
+    callback = await browser.agrees(await browser.begins())
+
+    async with app.state.database.transaction() as connection:
+        assert await purge(connection) == 1
+
+    assert (await browser.comes_back(callback)).status_code == 200
 
 
 # ── And back ─────────────────────────────────────────────────────────────────────────────────────

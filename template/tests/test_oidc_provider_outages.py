@@ -1,14 +1,18 @@
 """Providers that are down, slow, or do not answer as providers."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
+import httpx2
 import pytest
 from httpx import Response
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse
 from starlette.responses import Response as Answer
 
+from app.core.oidc import OidcProvider
+from app.core.oidc_errors import ProviderError
 from app.core.settings import Settings
 from app.services import oidc_provider
 from tests.oidc_provider import OIDC, Browser, Provider
@@ -164,6 +168,28 @@ async def test_provider_that_is_up_again_is_asked_again(
     provider.answers.clear()
 
     assert (await browser.logs_in()).status_code == 200
+
+
+async def test_provider_reached_by_tls_leads_nowhere_without_it(
+    monkeypatch: pytest.MonkeyPatch, provider: Provider
+) -> None:
+    issuer = "https://id.example.com"
+    metadata = {
+        "issuer": issuer,
+        "authorization_endpoint": f"{issuer}/authorize",
+        "token_endpoint": "http://id.example.com/token",
+        "jwks_uri": f"{issuer}/keys",
+    }
+
+    async def answer(_transport: object, _request: httpx2.Request) -> httpx2.Response:
+        return httpx2.Response(200, stream=httpx2.ByteStream(json.dumps(metadata).encode()))
+
+    monkeypatch.setattr(httpx2.AsyncHTTPTransport, "handle_async_request", answer)
+    configured = OidcProvider(**{**provider.configured, "discovery_url": None, "issuer": issuer})
+    client = oidc_provider.OidcProviderClient("one", configured, "https://api.example.com")
+
+    with pytest.raises(ProviderError):
+        await client.authorization_url("state", "nonce", "verifier")
 
 
 # ── After it ─────────────────────────────────────────────────────────────────────────────────────

@@ -86,7 +86,8 @@ class OidcProviderClient:
         # then what counts against the limit.
         self._http = httpx2.AsyncClient(
             headers={"Accept": "application/json", "Accept-Encoding": "identity"},
-            timeout=PATIENCE,
+            # Each use has its own bound.
+            timeout=None,
             verify=_certificates(),
         )
         self._lock = asyncio.Lock()
@@ -253,8 +254,6 @@ class OidcProviderClient:
                     body += chunk
                     if len(body) > _MAX_ANSWER:
                         raise self._broken(f"too long an answer from {url}")
-        except httpx2.TimeoutException:
-            raise TimeoutError from None
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             raise self._broken(f"{type(error).__name__} from {url}") from None
         try:
