@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from app.core.settings import Settings
 from app.db.engine import create_engine
 
-_CONFIG = Path(__file__).parent.parent / "alembic.ini"
+CONFIG = Config(Path(__file__).parent.parent / "alembic.ini")
 
 
 def migrate(url: str) -> None:
@@ -23,9 +23,8 @@ def run_alembic(url: str, run: Callable[[Config], None]) -> None:
     """Call `run` with a configuration that points Alembic at the database."""
 
     def use(connection: Connection) -> None:
-        config = Config(_CONFIG)
-        config.attributes["connection"] = connection
-        run(config)
+        CONFIG.attributes["connection"] = connection
+        run(CONFIG)
 
     async def connect() -> None:
         engine = create_engine(Settings(database_url=url), for_migrations=True)

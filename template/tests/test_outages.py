@@ -17,6 +17,7 @@ from sqlalchemy.pool import NullPool
 from app.api.dependencies import Connection
 from app.core.settings import Settings
 from app.db.database import Database
+from app.db.engine import create_engine
 from app.main import create_app
 from tests.link import Link
 
@@ -217,6 +218,20 @@ async def test_statement_that_takes_too_long(client: AsyncClient) -> None:
     assert_unavailable(await client.post(SLOW, params={"seconds": 10}))
 
     await assert_all_is_well(client)
+
+
+@pytest.mark.parametrize(("for_migrations", "bound"), [(False, "200ms"), (True, "0")])
+async def test_statements_are_bounded_but_for_migrations(
+    link: Link, for_migrations: bool, bound: str
+) -> None:
+    engine = create_engine(Settings(database_url=link.url), for_migrations=for_migrations)
+    async with engine.connect() as connection:
+        statement_timeout = await connection.scalar(sa.text("SHOW statement_timeout"))
+        lock_timeout = await connection.scalar(sa.text("SHOW lock_timeout"))
+    await engine.dispose()
+
+    assert statement_timeout == bound
+    assert lock_timeout == "100ms"
 
 
 async def test_clients_that_hang_up_leave_no_connection_behind(

@@ -3,7 +3,6 @@
 import asyncio
 
 from sqlalchemy import select
-from sqlalchemy.exc import SQLAlchemyError
 
 from app.core.errors import UnavailableError
 from app.db.database import Database
@@ -34,11 +33,8 @@ async def readiness(database: Database) -> Readiness:
 
 
 async def _ask(database: Database) -> None:
-    try:
-        async with database.reading() as connection:
-            await connection.execute(select(1))
-    except (OSError, SQLAlchemyError) as error:
-        raise UnavailableError("The database does not answer.") from error
+    async with database.reading() as connection:
+        await connection.execute(select(1))
 
 
 def _forget(answer: asyncio.Task[None]) -> None:

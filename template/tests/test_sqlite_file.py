@@ -1,4 +1,4 @@
-"""What clients see while another process holds SQLite's file: 503, soon."""
+"""SQLite's file: what connections to it are told, and what clients see while it is locked."""
 
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
@@ -13,6 +13,7 @@ from sqlalchemy import make_url, text
 
 from app.api.dependencies import Connection
 from app.core.settings import Settings
+from app.db.engine import create_engine
 from app.main import create_app
 
 READ = "/read"
@@ -51,6 +52,18 @@ def locked(url: str) -> Iterator[None]:
     with closing(sqlite3.connect(str(make_url(url).database))) as connection:
         connection.execute("BEGIN IMMEDIATE")
         yield
+
+
+@pytest.mark.parametrize("for_migrations", [False, True])
+async def test_foreign_keys_hold_but_for_migrations(
+    real_database_url: str, for_migrations: bool
+) -> None:
+    engine = create_engine(Settings(database_url=real_database_url), for_migrations=for_migrations)
+    async with engine.connect() as connection:
+        found = await connection.scalar(text("PRAGMA foreign_keys"))
+    await engine.dispose()
+
+    assert found == (0 if for_migrations else 1)
 
 
 async def test_writers_are_told_to_come_back_later(
