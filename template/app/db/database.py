@@ -1,13 +1,14 @@
 """Connections: autocommit to read, one transaction to write."""
 
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 
 from sqlalchemy import Executable, event
 from sqlalchemy.exc import InvalidRequestError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
 from app.core.errors import UnavailableError
+from app.db.engine import transactional
 
 
 class Database:
@@ -15,18 +16,22 @@ class Database:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
-        self._autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
-        event.listen(self._autocommit.sync_engine, "before_execute", _refuse_to_write)
+        self._transactional = transactional(engine)
+        self._reading = engine.execution_options(isolation_level="AUTOCOMMIT")
+        event.listen(self._reading.sync_engine, "before_execute", _refuse_to_write)
 
-    def reading(self) -> AbstractAsyncContextManager[AsyncConnection]:
-        """Open a connection for statements that change nothing.
-
-        It saves a BEGIN and a ROLLBACK, two round trips, around each of them.
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """Open a connection for statements that change nothing, each on its own.
 
         Raises:
             UnavailableError: no connection could be made.
         """
-        return _connect(self._autocommit)
+        connection = await _connect(self._reading)
+        try:
+            yield connection
+        finally:
+            await connection.close()
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
@@ -35,8 +40,12 @@ class Database:
         Raises:
             UnavailableError: no connection could be made.
         """
-        async with _connect(self._engine) as connection, connection.begin():
-            yield connection
+        connection = await _connect(self._transactional)
+        try:
+            async with connection.begin():
+                yield connection
+        finally:
+            await connection.close()
 
     async def dispose(self) -> None:
         """Close every connection."""
@@ -49,16 +58,11 @@ def _refuse_to_write(_connection: object, statement: Executable, *_: object) -> 
         raise InvalidRequestError("A connection opened to read was told to write.")
 
 
-@asynccontextmanager
-async def _connect(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+async def _connect(engine: AsyncEngine) -> AsyncConnection:
     try:
-        connection = await engine.connect()
+        return await engine.connect()
     except (OSError, SQLAlchemyError) as error:
         raise UnavailableError("The database does not answer.") from error
-    try:
-        yield connection
-    finally:
-        await connection.close()
 
 
 @asynccontextmanager

@@ -3,7 +3,7 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Request, Response, status
+from fastapi import APIRouter, Query, Response, status
 
 from app.api.dependencies import ReadItems, WriteItems
 from app.api.problems import problem_responses
@@ -14,12 +14,10 @@ _NOT_FOUND = problem_responses(status.HTTP_404_NOT_FOUND)
 
 
 @router.post("", status_code=status.HTTP_201_CREATED)
-async def create_item(
-    data: ItemCreate, items: WriteItems, request: Request, response: Response
-) -> ItemRead:
+async def create_item(data: ItemCreate, items: WriteItems, response: Response) -> ItemRead:
     """Add an item; `Location` names it."""
     item = await items.create(data)
-    response.headers["Location"] = request.app.url_path_for("read_item", item_id=item.id)
+    response.headers["Location"] = f"{router.prefix}/{item.id}"
     return item
 
 
