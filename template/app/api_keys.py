@@ -1,5 +1,6 @@
 """Who may call: holders of a key of `API_KEYS`, as far as its scopes go."""
 
+import sys
 from functools import cache
 from typing import Annotated
 
@@ -39,7 +40,9 @@ def get_settings() -> Settings:
             f"{str(fault['loc'][0]).upper()}: {fault['msg'].removeprefix('Value error, ')}"
             for fault in error.errors(include_input=False, include_context=False, include_url=False)
         ]
-    raise SystemExit("\n".join(faults))
+    print("\n".join(faults), file=sys.stderr)  # noqa: T201, it is for whoever starts the service
+    # By this exit code uvicorn's supervisor knows to stop, rather than start its workers again.
+    raise SystemExit(3)
 
 
 KeySettings = Annotated[Settings, Depends(get_settings)]

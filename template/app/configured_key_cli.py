@@ -26,10 +26,13 @@ def create(
         raise typer.BadParameter(f"{', '.join(unknown)}: there are {', '.join(SCOPES)}")
     key = new_key()
     digest = digest_of(key, get_settings().api_key_pepper.get_secret_value())
-    expires_at = expires_in_days and datetime.now(UTC) + timedelta(days=expires_in_days)
+    expires_at = None
+    if expires_in_days is not None:
+        expires_at = datetime.now(UTC) + timedelta(days=expires_in_days)
+    entry = ConfiguredKey(digest, frozenset(scope or SCOPES), expires_at)
     typer.echo(f"Key, shown only now: {key}")
     typer.echo(f"Digest: {digest}")
-    typer.echo(f"Entry of API_KEYS: {ConfiguredKey(digest, frozenset(scope or SCOPES), expires_at or None)}")
+    typer.echo(f"Entry of API_KEYS: {entry}")
 
 
 @api_keys_cli.command("list")

@@ -14,9 +14,10 @@ from typer.testing import CliRunner
 
 from app import api_key_cli
 from app.cli import cli
-from app.core.api_keys import new_key, prefix_of
+from app.core.api_keys import new_key
 from app.core.settings import Settings
 from app.models import ApiKey
+from app.services.api_keys import prefix_of
 from tests.api_keys import Keys
 
 _KEYS = "/api/v1/api-keys"

@@ -48,6 +48,10 @@ def test_nothing_is_made_up_where_others_depend_on_it(environment: str) -> None:
         choose_pepper("", environment)
 
 
+def test_pepper_that_is_given_is_taken() -> None:
+    assert choose_pepper("p" * 32, "production") == "p" * 32
+
+
 def test_short_pepper_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 32"):
         choose_pepper("short", "development")

@@ -27,11 +27,6 @@ def well_formed(presented: list[str]) -> str:
     return presented[0] if len(presented) == 1 and _KEY.fullmatch(presented[0]) else _NOBODY
 
 
-def prefix_of(key: str) -> str:
-    """Return what names the key, and is no secret."""
-    return key.partition("_")[0]
-
-
 def digest_of(key: str, pepper: str) -> str:
     """Return what is kept of a key.
 

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlmodel import col
 
 from app.core.api_key_errors import InvalidApiKeyError
-from app.core.api_keys import digest_of, new_key, prefix_of, well_formed
+from app.core.api_keys import digest_of, new_key, well_formed
 from app.core.auth_errors import ForbiddenError
 from app.core.errors import NotFoundError, UnavailableError
 from app.core.settings import Settings
@@ -78,6 +78,11 @@ class BroaderKeyError(ForbiddenError):
 
     def __init__(self) -> None:
         super().__init__("An API key cannot make one that may do more, or lasts longer, than it.")
+
+
+def prefix_of(key: str) -> str:
+    """Return what names the key, and is no secret."""
+    return key.partition("_")[0]
 
 
 @dataclass(frozen=True)
