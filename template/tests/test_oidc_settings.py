@@ -1,15 +1,14 @@
 """Settings of OpenID Connect providers."""
 
-import base64
 import json
 from typing import Any
 
 import pytest
-from pydantic import SecretStr, ValidationError
+from pydantic import ValidationError
 from typer.testing import CliRunner
 
 from app.cli import cli
-from app.core.keys import generate_key
+from app.core.oidc import default_public_url
 from app.core.settings import Environment, Settings, get_settings
 
 PROVIDER = {"issuer": "https://id.example.com", "client_id": "us", "client_secret": "hunter2"}
@@ -47,7 +46,8 @@ def test_issuer_follows_from_the_discovery_url() -> None:
 
     settings = Settings(oidc_providers=providers(issuer=None, discovery_url=url))
 
-    assert settings.oidc_providers["one"].expected_issuer == "https://id.example.com/tenant"
+    issuer = "https://id.example.com/tenant"
+    assert settings.oidc_providers["one"].issuers == {issuer, f"{issuer}/"}
 
 
 @pytest.mark.parametrize(
@@ -100,22 +100,29 @@ def test_paths_after_login_lead_nowhere_else(path: str) -> None:
 # ── Where we are ─────────────────────────────────────────────────────────────────────────────────
 
 
-def test_public_url_follows_from_the_only_host() -> None:
-    assert staging(allowed_hosts=["api.example.com"]).public_url == "https://api.example.com"
+@pytest.mark.parametrize(
+    ("hosts", "url"),
+    [
+        (["api.example.com"], "https://api.example.com"),
+        (["*.example.com"], ""),
+        (["*"], ""),
+        (["api.example.com", "www.example.com"], ""),
+        ([], ""),
+    ],
+)
+def test_public_url_follows_from_the_only_host(hosts: list[str], url: str) -> None:
+    assert default_public_url(hosts, is_deployed=True) == url
+
+
+def test_public_url_in_development_is_that_of_its_server() -> None:
+    assert Settings(allowed_hosts=["api.example.com"]).public_url == "http://localhost:8000"
 
 
 def test_public_url_is_not_needed_without_providers() -> None:
-    assert staging(allowed_hosts=["*.example.com"]).public_url == ""
+    with pytest.raises(ValidationError) as refused:
+        Settings(environment=Environment.PRODUCTION, allowed_hosts=["*.example.com"])
 
-
-def staging(**settings: Any) -> Settings:
-    key, _ = generate_key()
-    return Settings(
-        environment=Environment.STAGING,
-        database_url=SecretStr("sqlite+aiosqlite:////data/app.db"),
-        rsa_private_key_content=SecretStr(base64.b64encode(key).decode()),
-        **settings,
-    )
+    assert "public_url" not in {error["loc"][0] for error in refused.value.errors()}
 
 
 @pytest.mark.parametrize("hosts", ["api.example.com,www.example.com", "*.example.com"])

@@ -69,14 +69,17 @@ class OidcProvider(BaseModel):
         return self
 
     @property
-    def expected_issuer(self) -> str:
-        """The issuer; a slash at its end does not count."""
-        return (self.issuer or (self.discovery_url or "").removesuffix(_WELL_KNOWN)).rstrip("/")
-
-    @property
     def metadata_url(self) -> str:
         """Where the provider describes itself (OpenID Connect Discovery 1.0)."""
-        return self.discovery_url or f"{self.expected_issuer}{_WELL_KNOWN}"
+        return self.discovery_url or f"{(self.issuer or '').rstrip('/')}{_WELL_KNOWN}"
+
+    @property
+    def issuers(self) -> set[str]:
+        """Who the provider may say that it is: the URL does not tell whether a slash ends it."""
+        if self.issuer is not None:
+            return {self.issuer}
+        base = self.metadata_url.removesuffix(_WELL_KNOWN)
+        return {base, f"{base}/"}
 
     @property
     def urls(self) -> list[str]:
@@ -120,3 +123,10 @@ def check_local_paths(paths: list[str]) -> list[str]:
     if not all(_LOCAL_PATH.fullmatch(path) for path in paths):
         raise ValueError("takes plain paths that start with a slash, as in /account")
     return paths
+
+
+def default_public_url(hosts: list[str], *, is_deployed: bool) -> str:
+    """Return where a service that answers to these hosts is reached; nothing when that is open."""
+    if not is_deployed:
+        return "http://localhost:8000"
+    return f"https://{hosts[0]}" if len(hosts) == 1 and "*" not in hosts[0] else ""

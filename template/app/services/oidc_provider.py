@@ -154,7 +154,7 @@ class OidcProviderClient:
         except ValidationError as error:
             fields = sorted({str(fault["loc"][0]) for fault in error.errors()})
             raise self._broken(f"metadata without a valid {', '.join(fields)}") from None
-        if metadata.issuer.rstrip("/") != self._settings.expected_issuer:
+        if metadata.issuer not in self._settings.issuers:
             raise self._broken("metadata of another issuer")
         if self._needs_tls and any(not url.startswith("https://") for url in metadata.endpoints):
             raise self._broken("metadata with an endpoint without TLS")
