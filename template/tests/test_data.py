@@ -1,5 +1,7 @@
 """The data path: statements, transactions, tables."""
 
+import asyncio
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -216,6 +218,7 @@ async def test_connection_that_read_can_write_next(database: Database) -> None:
 async def test_database_that_cannot_be_opened_makes_no_other_fault(
     settings: Settings, tmp_path: Path
 ) -> None:
+    threads = set(threading.enumerate())
     url = f"sqlite+aiosqlite:///{tmp_path}/missing/app.db"
     app = create_app(settings.model_copy(update=database_settings(url)))
 
@@ -229,6 +232,13 @@ async def test_database_that_cannot_be_opened_makes_no_other_fault(
             assert response.status_code == 503
             assert int(response.headers["Retry-After"]) > 0
         assert (await client.get("/api/v1/health")).status_code == 200
+    await until_ended(set(threading.enumerate()) - threads)
+
+
+async def until_ended(threads: set[threading.Thread]) -> None:
+    """Wait for what aiosqlite does not: the threads of connections that it could not make."""
+    for thread in threads:
+        await asyncio.to_thread(thread.join, timeout=5)
 
 
 async def test_readiness_does_not_wait_for_a_connection_for_long(
