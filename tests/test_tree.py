@@ -70,7 +70,8 @@ def test_minimal_application_is_one_short_module(render: Render) -> None:
     modules = [file for file in project.files if file.startswith("app/")]
 
     assert modules == ["app/__init__.py", "app/__main__.py", "app/main.py"]
-    assert len(project.read("app/main.py").splitlines()) <= 130, "more than a minute's reading"
+    lines = [line for line in project.read("app/main.py").splitlines() if line]
+    assert len(lines) <= 120, "more than a minute's reading"
 
 
 @pytest.mark.parametrize("version", choices("python_version"))

@@ -1,13 +1,13 @@
 """Who may call: holders of a key of `API_KEYS`, as far as its scopes go."""
 
 import sys
-from functools import cache
-from typing import Annotated
+from typing import Annotated, Literal
 
-from fastapi import Depends, HTTPException, Request, Security
+from fastapi import Request, Security
 from fastapi.security import APIKeyHeader, SecurityScopes
-from pydantic import SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from starlette.exceptions import HTTPException
 
 from app.core.api_keys import choose_pepper, digest_of, well_formed
 from app.core.configured_keys import ConfiguredKeys, find
@@ -20,17 +20,18 @@ class Settings(BaseSettings):
         env_file=".env", env_ignore_empty=True, extra="ignore", validate_default=True
     )
 
-    environment: str = "development"
+    environment: Literal["development", "test", "staging", "production"] = "development"
+    docs_enabled: bool = Field(default_factory=lambda data: data["environment"] != "production")
     api_keys: ConfiguredKeys = ()
     api_key_pepper: SecretStr = SecretStr("")
 
     @field_validator("api_key_pepper")
     @classmethod
     def _choose_pepper(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
-        return SecretStr(choose_pepper(value.get_secret_value(), info.data["environment"]))
+        environment = info.data.get("environment", "production")
+        return SecretStr(choose_pepper(value.get_secret_value(), environment))
 
 
-@cache
 def get_settings() -> Settings:
     """Return the settings, or end the process with a line for each fault."""
     try:
@@ -45,24 +46,18 @@ def get_settings() -> Settings:
     raise SystemExit(3)
 
 
-KeySettings = Annotated[Settings, Depends(get_settings)]
-KeyHeader = Annotated[
-    str | None, Security(APIKeyHeader(name="X-API-Key", scheme_name="ApiKey", auto_error=False))
-]
-
-
 async def check_key(
-    request: Request, required: SecurityScopes, settings: KeySettings, _header: KeyHeader
+    request: Request,
+    required: SecurityScopes,
+    _: Annotated[
+        str | None, Security(APIKeyHeader(name="X-API-Key", scheme_name="ApiKey", auto_error=False))
+    ],
 ) -> None:
     """Let in who presents a key that allows what the route requires."""
+    settings: Settings = request.app.state.settings
     presented = well_formed(request.headers.getlist("X-API-Key"))
     key = find(settings.api_keys, digest_of(presented, settings.api_key_pepper.get_secret_value()))
     if key is None:
-        body = {"code": "unauthenticated", "detail": "A valid API key is needed."}
-        raise HTTPException(401, body, {"WWW-Authenticate": "APIKey"})
+        raise HTTPException(401, "Unauthenticated", {"WWW-Authenticate": "APIKey"})
     if not key.scopes.issuperset(required.scopes):
-        body = {"code": "insufficient_scope", "detail": "The API key does not allow this."}
-        raise HTTPException(403, body)
-
-
-CheckedKey = Annotated[None, Security(check_key)]
+        raise HTTPException(403, "Insufficient scope")
