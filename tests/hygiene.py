@@ -118,10 +118,11 @@ WORDS: list[tuple[str, Callable[[Project], bool]]] = [
         # Not `password` or `login` alone: databases and registries have them too.
         (
             r"\bjwt|jwks|\blog(s|ged)? in\b|/login|sign.?up|argon2|pwdlib|refresh.token"
-            r"|\bpasswords\b|(current|new|forgot|reset|hash\w*).password|bearer"
+            r"|\bpasswords\b|(current|new|forgot|reset|hash\w*).password"
         ),
         lambda p: p.answers["auth"] in {"jwt", "oauth2"},
     ),
+    (r"bearer", lambda p: p.answers["auth"] != "none"),
     (r"oidc|openid|authlib", lambda p: p.answers["auth"] == "oauth2"),
     (r"api[-_ ]?keys?\b", lambda p: p.answers["auth"] == "api_key"),
     (r"docker|\bcompose\b|hadolint", lambda p: p.answers["deploy"] in {"docker", "kubernetes"}),

@@ -52,13 +52,17 @@ def _moment(text: str) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
+# Not JSON, or JSON of something else than texts.
+_MALFORMED: Final = (AttributeError, json.JSONDecodeError)
+
+
 def _parse_all(value: object) -> object:
     if not isinstance(value, str):
         return value
     try:
         texts = json.loads(value) if value.lstrip().startswith("[") else value.split(",")
         return [ConfiguredKey.parse(text) for text in texts if text.strip()]
-    except (AttributeError, json.JSONDecodeError):
+    except _MALFORMED:
         raise ValueError("is neither a JSON list of text nor comma-separated text") from None
 
 

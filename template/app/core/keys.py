@@ -9,19 +9,19 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 from joserfc.errors import JoseError, SecurityWarning
 from joserfc.jwk import KeySet, RSAKey
-
-if TYPE_CHECKING:
-    from app.core.settings import Settings
 
 ALGORITHM: Final = "RS256"
 # Bits. RFC 7518 section 3.3 asks for 2048 or more.
 MIN_BITS: Final = 2048
 NEW_KEY_BITS: Final = 3072
 DEVELOPMENT_KEY: Final = Path(".keys/private.pem")
+
+# What becomes of text that is not a key.
+_MALFORMED: Final = (JoseError, ValueError, TypeError)
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,23 @@ class Keys:
     accepted: KeySet
 
 
-def load_keys(settings: "Settings") -> Keys:
+class KeySettings(Protocol):
+    """The settings about keys."""
+
+    @property
+    def environment(self) -> str:
+        """Where the process runs."""
+
+    @property
+    def rsa_private_key(self) -> bytes | None:
+        """The PEM of the key that signs."""
+
+    @property
+    def rsa_retired_key(self) -> bytes | None:
+        """The PEM of the key that signed before."""
+
+
+def load_keys(settings: KeySettings) -> Keys:
     """Return the keys of the settings; in development and tests, one is made where none is set."""
     pem = settings.rsa_private_key
     if pem is None:
@@ -54,7 +70,7 @@ def parse_key(pem: bytes, *, private: bool) -> RSAKey:
             # It warns of short keys, which are refused below.
             warnings.simplefilter("ignore", SecurityWarning)
             key = RSAKey.import_key(pem)
-    except (JoseError, ValueError, TypeError):
+    except _MALFORMED:
         raise ValueError("is not an RSA key in PEM without a passphrase") from None
     if private and not key.is_private:
         raise ValueError("is a public key: the private one is needed")

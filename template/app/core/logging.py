@@ -54,8 +54,6 @@ def configure_logging(settings: Settings) -> None:
                 "uvicorn.error": {"handlers": [], "propagate": True},
                 # The application logs its own requests, without the query.
                 "uvicorn.access": {"handlers": [], "propagate": False},
-                # It tells at every start which parts it has.
-                "alembic.runtime.plugins": {"level": "WARNING"},
                 # It would log a line for every malformed X-Request-ID a client sends.
                 "asgi_correlation_id": {"level": "ERROR"},
             },

@@ -96,7 +96,7 @@ def parse_providers(value: object) -> object:
     if isinstance(value, str):
         try:
             value = json.loads(value)
-        except (ValueError, RecursionError):
+        except ValueError:
             raise ValueError("is not JSON") from None
     if not isinstance(value, dict):
         raise ValueError('must be a JSON object, as in {"name": {"issuer": "https://…", …}}')  # noqa: TRY004

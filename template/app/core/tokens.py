@@ -18,6 +18,9 @@ from app.core.user_errors import InvalidTokenError
 # Seconds by which the clocks of two servers may differ.
 LEEWAY: Final = 5
 
+# What becomes of tokens that are malformed, forged or expired.
+_NOT_VALID: Final = (JoseError, ValueError, RecursionError)
+
 
 class TokenType(StrEnum):
     """What a token is for. None is accepted for another."""
@@ -102,5 +105,5 @@ class Tokens:
                 session_id=UUID(str(claims.get("sid", UUID(int=0)))),
                 fingerprint=str(claims.get("fingerprint", "")),
             )
-        except (JoseError, ValueError, RecursionError):
+        except _NOT_VALID:
             raise InvalidTokenError from None

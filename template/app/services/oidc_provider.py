@@ -37,6 +37,10 @@ _MAX_SUBJECT: Final = 255
 # Signatures by a key that only the provider has; the secret of a client is none.
 _ALGORITHMS: Final = frozenset({"RS256", "PS256", "ES256"})
 
+# What the libraries raise over what a provider made up.
+_MALFORMED_KEYS: Final = (JoseError, KeyError, TypeError, ValueError, AttributeError)
+_MALFORMED_JSON: Final = (ValueError, RecursionError)
+
 _log = structlog.get_logger("app.security")
 
 
@@ -161,7 +165,7 @@ class OidcProviderClient:
         keys: Any = await self._get(metadata.jwks_uri)
         try:
             return metadata, KeySet.import_key_set(keys)
-        except (JoseError, KeyError, TypeError, ValueError, AttributeError):
+        except _MALFORMED_KEYS:
             raise self._broken("keys that cannot be read") from None
 
     # ── The code, the tokens, the claims ─────────────────────────────────────────────────────────
@@ -258,7 +262,7 @@ class OidcProviderClient:
             raise self._broken(f"{type(error).__name__} from {url}") from None
         try:
             answer = json.loads(body)
-        except (ValueError, RecursionError):
+        except _MALFORMED_JSON:
             answer = None
         if not isinstance(answer, dict):
             raise self._broken(f"{response.status_code} without a JSON object from {url}")
