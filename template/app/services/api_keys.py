@@ -146,7 +146,8 @@ class ApiKeyService:
             "expires_at": expires_at,
         }
         row = (await self._connection.execute(_CREATE, values)).one()
-        _log.info("api_key_created", prefix=row.prefix, by=str(maker.id) if maker else "operator")
+        if maker is not None:
+            _log.info("api_key_created", prefix=row.prefix, by=str(maker.id))
         return ApiKeyCreated(**ApiKeyRead.model_validate(row).model_dump(), key=key)
 
     async def page(self, query: ApiKeyQuery) -> ApiKeyPage:
@@ -161,7 +162,7 @@ class ApiKeyService:
             has_more=query.skip + len(rows) < total,
         )
 
-    async def revoke(self, key: UUID | str) -> None:
+    async def revoke(self, key: UUID | str, by: Caller | None = None) -> None:
         """Refuse the key with this id, or prefix, from now on.
 
         Raises:
@@ -173,7 +174,8 @@ class ApiKeyService:
             result = await self._connection.execute(_REVOKE_PREFIX, {"key_prefix": key})
         if result.rowcount == 0:
             raise ApiKeyNotFoundError(key)
-        _log.info("api_key_revoked", key=str(key))
+        if by is not None:
+            _log.info("api_key_revoked", id=str(key), by=str(by.id))
 
 
 def _refuse_broader(scopes: Sequence[str], expires_at: datetime | None, maker: Caller) -> None:

@@ -34,6 +34,6 @@ async def list_api_keys(
     status_code=status.HTTP_204_NO_CONTENT,
     responses=problem_responses(status.HTTP_404_NOT_FOUND),
 )
-async def revoke_api_key(key_id: UUID, keys: ApiKeys, _: KeyAdministrator) -> None:
+async def revoke_api_key(key_id: UUID, keys: ApiKeys, administrator: KeyAdministrator) -> None:
     """Refuse a key from now on."""
-    await keys.revoke(key_id)
+    await keys.revoke(key_id, administrator)
