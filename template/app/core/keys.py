@@ -59,6 +59,8 @@ def load_keys(settings: KeySettings) -> Keys:
     return Keys(signing, KeySet([_public(parse_key(pem, private=False)) for pem in pems]))
 
 
+# To check the numbers of a key takes longer than any request.
+@cache
 def parse_key(pem: bytes, *, private: bool) -> RSAKey:
     """Return the key.
 
