@@ -23,6 +23,11 @@ BROUGHT = {
         {"preset": "standard"},
         ["scripts/with_postgresql.py"],
     ),
+    "api_key": (
+        {"preset": "internal"},
+        {"preset": "production"},
+        ["app/api_key_cli.py", "app/models/api_key.py", "app/services/api_keys.py"],
+    ),
     "docker": ({}, {"deploy": "none"}, ["Dockerfile", ".dockerignore"]),
     "github": ({}, {"ci": "none"}, [".github"]),
     "license": ({"license": "mit"}, {}, ["LICENSE"]),
