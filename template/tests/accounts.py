@@ -21,7 +21,7 @@ from app.services.email import Mailer
 
 PASSWORD = "a horse, a staple and a battery"
 # Once for all tests: it takes as long as it does in production.
-HASH = PasswordHash([Argon2Hasher()]).hash(PASSWORD)
+HASH = PasswordHash([Argon2Hasher(parallelism=1)]).hash(PASSWORD)
 
 _TOKEN = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]+")
 

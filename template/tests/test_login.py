@@ -203,7 +203,7 @@ async def test_refusal_takes_the_work_of_one_password(
 
     # All with the same parameters, and so in the same time.
     assert [hashed.split("$")[:4] for hashed in verified] == [
-        ["", "argon2id", "v=19", "m=65536,t=3,p=4"]
+        ["", "argon2id", "v=19", "m=65536,t=3,p=1"]
     ]
 
 
@@ -238,7 +238,7 @@ async def test_password_is_kept_as_argon2id(app: FastAPI, anonymous: AsyncClient
     hashed = await hash_of(app, email)
 
     assert hashed is not None
-    assert hashed.startswith("$argon2id$v=19$m=65536,t=3,p=4$")
+    assert hashed.startswith("$argon2id$v=19$m=65536,t=3,p=1$")
 
 
 async def test_lesser_hash_is_renewed_by_a_login(app: FastAPI, anonymous: AsyncClient) -> None:
@@ -250,7 +250,7 @@ async def test_lesser_hash_is_renewed_by_a_login(app: FastAPI, anonymous: AsyncC
     renewed = await hash_of(app, alice.email)
     assert [response.status_code for response in responses] == [200, 200]
     assert renewed is not None
-    assert renewed.startswith("$argon2id$v=19$m=65536,t=3,p=4$")
+    assert renewed.startswith("$argon2id$v=19$m=65536,t=3,p=1$")
 
 
 async def test_hash_stays_as_it_is_when_it_is_good(

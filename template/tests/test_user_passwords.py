@@ -198,6 +198,18 @@ async def test_reset_token_dies_when_the_password_changes(
     assert response.status_code == 400
 
 
+async def test_reset_token_dies_when_the_address_changes(
+    anonymous: AsyncClient, outbox: Outbox, alice: Account, admin: Account
+) -> None:
+    await anonymous.post(FORGOT, json={"email": alice.email})
+    change = {"email": "other@example.com"}
+    await admin.sends("PATCH", f"/api/v1/users/{alice.id}", json=change)
+
+    response = await anonymous.post(RESET, json={"token": outbox.last_token, "new_password": NEXT})
+
+    assert response.status_code == 400
+
+
 async def test_refused_password_leaves_the_reset_token_usable(
     anonymous: AsyncClient, outbox: Outbox, alice: Account
 ) -> None:

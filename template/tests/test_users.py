@@ -150,6 +150,17 @@ async def test_administrator_changes_a_user(alice: Account, admin: Account) -> N
     assert (await alice.sends("GET", USERS)).status_code == 200
 
 
+async def test_new_address_has_to_be_confirmed(alice: Account, admin: Account) -> None:
+    path = f"{USERS}/{alice.id}"
+    await admin.sends("PATCH", path, json={"is_verified": True})
+
+    same = await admin.sends("PATCH", path, json={"email": alice.email})
+    other = await admin.sends("PATCH", path, json={"email": "other@example.com"})
+
+    assert same.json()["is_verified"] is True
+    assert other.json()["is_verified"] is False
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -18,9 +18,10 @@ from pwdlib.hashers.argon2 import Argon2Hasher
 MIN_LENGTH: Final = 12
 MAX_LENGTH: Final = 128
 
-# Argon2id; a hash made with lesser parameters is made anew when its owner logs in.
-_hasher = PasswordHash([Argon2Hasher()])
-# Off the event loop, and few at once: each takes 64 MiB while it is made.
+# Argon2id, 64 MiB and three passes; a hash made with other parameters is made anew when its owner
+# logs in. One lane: four hashes of four lanes each would be sixteen threads against the event loop.
+_hasher = PasswordHash([Argon2Hasher(parallelism=1)])
+# Off the event loop, and few at once: each takes its memory while it is made.
 _threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="password")
 # Where an account has no password to compare with, this one is, so that it takes as long.
 _DUMMY_HASH: Final = _hasher.hash(secrets.token_urlsafe())

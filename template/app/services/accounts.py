@@ -210,7 +210,10 @@ class AccountService:
         if user is None or not user.is_active:
             return
         token = self._tokens.issue(
-            TokenType.RESET, user.id, RESET_LIFETIME, fingerprint=_fingerprint(user.hashed_password)
+            TokenType.RESET,
+            user.id,
+            RESET_LIFETIME,
+            fingerprint=_fingerprint(user.email, user.hashed_password),
         )
         minutes = RESET_LIFETIME // timedelta(minutes=1)
         await self._mailer.send(user.email, "reset_password", token=token, minutes=minutes)
@@ -220,10 +223,10 @@ class AccountService:
         """Set a new password, end all sessions, and return the address to tell of it.
 
         Raises:
-            InvalidLinkError: the token is not valid, or the password was changed since.
+            InvalidLinkError: the token is not valid, or the account was changed since.
         """
         claims, user = await self._owner_of(token, TokenType.RESET)
-        if claims.fingerprint != _fingerprint(user.hashed_password):
+        if claims.fingerprint != _fingerprint(user.email, user.hashed_password):
             raise InvalidLinkError
         values = {
             "the_user_id": user.id,
@@ -260,6 +263,6 @@ class AccountService:
             return result.one_or_none()
 
 
-def _fingerprint(text: str | None) -> str:
-    """Return what tells whether a text is still the same, and nothing of the text."""
-    return hashlib.sha256((text or "").encode()).hexdigest()
+def _fingerprint(*parts: str | None) -> str:
+    """Return what tells whether something is still the same, and nothing of what it is."""
+    return hashlib.sha256(repr(parts).encode()).hexdigest()

@@ -92,6 +92,9 @@ class UserService:
             await self._keep_an_admin_besides(user_id)
         if not changes:
             return await self.get(user_id)
+        if "email" in changes and "is_verified" not in changes:
+            is_same = col(User.email) == changes["email"]
+            changes = {**changes, "is_verified": col(User.is_verified).is_(True) & is_same}
         statement = sa.update(User).where(_HAS_ID).values(changes).returning(*_COLUMNS)
         try:
             result = await self._connection.execute(statement, {"the_user_id": user_id})
