@@ -1,8 +1,9 @@
 """The operator's commands about API keys."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Annotated, TypeVar
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated
 from uuid import UUID
 
 import typer
@@ -12,11 +13,10 @@ from app.core.errors import DomainError
 from app.core.settings import get_settings
 from app.db.database import Database
 from app.db.engine import create_engine
-from app.schemas.api_key import ApiKeyCreate, ApiKeyQuery
+from app.schemas.api_key import ApiKeyCreate, ApiKeyCreated, ApiKeyPage, ApiKeyQuery
 from app.services.api_keys import ApiKeyService
 
 api_keys_cli = typer.Typer(no_args_is_help=True, help="Make, list and revoke API keys.")
-Result = TypeVar("Result")
 
 
 @api_keys_cli.command()
@@ -39,7 +39,7 @@ def create(
     except ValidationError as error:
         fault = error.errors()[0]
         raise typer.BadParameter(f"{fault['loc'][0]}: {fault['msg']}") from None
-    created = _run(lambda keys: keys.create(data))
+    created = asyncio.run(_create(data))
     typer.echo(f"Key, shown only now: {created.key}")
     typer.echo(f"Id: {created.id}")
 
@@ -50,7 +50,7 @@ def list_keys(
     limit: Annotated[int, typer.Option(min=1, max=100)] = 100,
 ) -> None:
     """Print the keys, the newest first."""
-    page = _run(lambda keys: keys.page(ApiKeyQuery(skip=skip, limit=limit)))
+    page = asyncio.run(_page(ApiKeyQuery(skip=skip, limit=limit)))
     for key in page.items:
         state = "active" if key.is_active else "revoked"
         expiry = f"expires {key.expires_at:%Y-%m-%d}" if key.expires_at else "does not expire"
@@ -60,7 +60,7 @@ def list_keys(
 @api_keys_cli.command()
 def revoke(key: Annotated[str, typer.Argument(help="Its id or its prefix.")]) -> None:
     """Refuse a key from now on."""
-    _run(lambda keys: keys.revoke(_id_or_prefix(key)))
+    asyncio.run(_revoke(_id_or_prefix(key)))
     typer.echo("Revoked.")
 
 
@@ -71,20 +71,31 @@ def _id_or_prefix(text: str) -> UUID | str:
         return text.partition("_")[0]
 
 
-def _run(action: Callable[[ApiKeyService], Awaitable[Result]]) -> Result:
-    """Do it in a transaction; end the process with a line where it cannot be done."""
+async def _create(data: ApiKeyCreate) -> ApiKeyCreated:
+    async with _api_keys() as keys:
+        return await keys.create(data)
 
-    async def run() -> Result:
-        settings = get_settings()
-        database = Database(create_engine(settings))
-        try:
-            async with database.transaction() as connection:
-                return await action(ApiKeyService(connection, settings))
-        finally:
-            await database.dispose()
 
+async def _page(query: ApiKeyQuery) -> ApiKeyPage:
+    async with _api_keys() as keys:
+        return await keys.page(query)
+
+
+async def _revoke(key: UUID | str) -> None:
+    async with _api_keys() as keys:
+        await keys.revoke(key)
+
+
+@asynccontextmanager
+async def _api_keys() -> AsyncIterator[ApiKeyService]:
+    """Open the keys in a transaction; end the process with a line where it cannot be done."""
+    settings = get_settings()
+    database = Database(create_engine(settings))
     try:
-        return asyncio.run(run())
+        async with database.transaction() as connection:
+            yield ApiKeyService(connection, settings)
     except DomainError as error:
         typer.echo(str(error), err=True)
-    raise typer.Exit(1)
+        raise typer.Exit(1) from None
+    finally:
+        await database.dispose()
