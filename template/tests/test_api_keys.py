@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 from httpx import AsyncClient, Headers
+from pydantic import ValidationError
 
 from app.core.api_keys import new_key
 from app.core.settings import Settings
@@ -140,3 +141,8 @@ class TestRateLimit:
             await client.get(_ITEMS)
 
         assert (await client.get(_ITEMS, headers=other)).status_code == 200
+
+
+def test_limit_that_is_no_limit_is_refused() -> None:
+    with pytest.raises(ValidationError, match="must be a count for a time"):
+        Settings(rate_limit_api_key="often")

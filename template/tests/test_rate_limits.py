@@ -1,6 +1,7 @@
 """Counting attempts, whether Redis answers or not."""
 
 import pytest
+from pydantic import ValidationError
 
 from app.core.auth_errors import RateLimitedError
 from app.core.rate_limits import RateLimiter
@@ -41,3 +42,8 @@ async def test_limits_hold_while_redis_does_not_answer() -> None:
         await limiter.hit("2/minute", "alice")
 
     await limiter.close()
+
+
+def test_unknown_storage_is_refused() -> None:
+    with pytest.raises(ValidationError, match="must be memory://"):
+        Settings(rate_limit_storage_uri="http://127.0.0.1")
