@@ -5,7 +5,9 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -13,14 +15,19 @@ SCRIPT = Path(__file__).parent.parent / "scripts" / "with_postgresql.py"
 
 
 @pytest.fixture
-def project(postgresql_url: str | None, tmp_path: Path) -> Path:
-    """A directory with the script, and so with a server of its own."""
+def project(postgresql_url: str | None) -> Iterator[Path]:
+    """A directory with the script, and so with a server of its own.
+
+    Not in pytest's own, which other runs close to other users, such as the one that a server
+    started by root runs as.
+    """
     if postgresql_url is None:
         pytest.skip("needs --database=postgresql")
-    scripts = tmp_path / "scripts"
-    scripts.mkdir()
-    shutil.copy(SCRIPT, scripts)
-    return tmp_path
+    with TemporaryDirectory() as directory:
+        scripts = Path(directory, "scripts")
+        scripts.mkdir()
+        shutil.copy(SCRIPT, scripts)
+        yield Path(directory)
 
 
 def start(project: Path, code: str) -> subprocess.Popen[str]:
