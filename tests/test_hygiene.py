@@ -34,7 +34,7 @@ PLANTED = {
     "nothing_is_mentioned_that_was_not_chosen": [
         ("README.md", "\nDatabase\n"),
         ("README.md", "\npsql\n"),
-        ("app/x.py", "LOGIN = 1\n"),
+        ("app/x.py", "SIGN_UP = 1\n"),
         ("app/docker.py", ""),
         ("README.md", "\nX-API-Key\n"),
         ("x.txt", "MIT\n"),
