@@ -169,7 +169,7 @@ async def end_connections(server: Database) -> None:
 
 
 async def test_connection_that_is_ended_in_use(server: Database, client: AsyncClient) -> None:
-    slow = asyncio.create_task(client.post(SLOW, params={"seconds": 0.15}))
+    slow = asyncio.create_task(client.post(SLOW, params={"seconds": 3}))
     await until_running(server, "pg_sleep")
 
     await end_connections(server)
