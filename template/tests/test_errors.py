@@ -108,7 +108,7 @@ async def test_refusal_does_not_repeat_what_was_sent(app: FastAPI, client: Async
         age: int
 
     @app.post("/secret")
-    async def login(credentials: Credentials, token: Annotated[int, Header()]) -> None:
+    async def take_secrets(credentials: Credentials, token: Annotated[int, Header()]) -> None:
         """Never reached."""
 
     response = await client.post(
