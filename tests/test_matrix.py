@@ -61,7 +61,11 @@ def test_project(
         directory = tmp_path_factory.mktemp(distinct.name) / "project"
         installed[distinct.name] = generate(template, directory, answers)
 
-    result = run(checks(answers)[check], installed[distinct.name].path)
+    # A suite's pytest closes the root of its temporary files to other users. Were that the one which
+    # the project lies in, PostgreSQL, which root runs as another user, could not start.
+    temporary = tmp_path_factory.mktemp("temporary")
+    extra = {"PYTEST_DEBUG_TEMPROOT": str(temporary)}
+    result = run(checks(answers)[check], installed[distinct.name].path, extra)
 
     assert result.returncode == 0, f"{result.stdout}\n{reproduce(answers)}"
 
