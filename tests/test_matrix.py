@@ -61,7 +61,7 @@ def test_project(
         directory = tmp_path_factory.mktemp(distinct.name) / "project"
         installed[distinct.name] = generate(template, directory, answers)
 
-    # A suite's pytest closes the root of its temporary files to other users. Were that the one which
+    # A suite's pytest closes the root of its temporary files to other users. Were that the one that
     # the project lies in, PostgreSQL, which root runs as another user, could not start.
     temporary = tmp_path_factory.mktemp("temporary")
     extra = {"PYTEST_DEBUG_TEMPROOT": str(temporary)}
