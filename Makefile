@@ -2,6 +2,8 @@
 
 UV := $(shell command -v uv || echo .uv/bin/uv)
 PYTHON ?= python3
+# Tests call it by name.
+export PATH := $(CURDIR)/.uv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
 
