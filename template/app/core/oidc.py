@@ -18,6 +18,8 @@ from pydantic import (
 
 _WELL_KNOWN: Final = "/.well-known/openid-configuration"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
+# What the parser raises over text that is not JSON, or is nested without end.
+_NOT_JSON: Final = (ValueError, RecursionError)
 # A path on the one origin where people use the service, and nothing that a browser would take for
 # another origin.
 _LOCAL_PATH = re.compile(r"/(?![/\\])[A-Za-z0-9/_.~-]*")
@@ -96,7 +98,7 @@ def parse_providers(value: object) -> object:
     if isinstance(value, str):
         try:
             value = json.loads(value)
-        except ValueError:
+        except _NOT_JSON:
             raise ValueError("is not JSON") from None
     if not isinstance(value, dict):
         raise ValueError('must be a JSON object, as in {"name": {"issuer": "https://…", …}}')  # noqa: TRY004
