@@ -3,8 +3,10 @@
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -43,6 +45,16 @@ def test_case_is_clean(case: Case) -> None:
 
 
 @pytest.fixture(scope="session")
+def outside() -> Iterator[Path]:
+    """A directory outside that of pytest, which every pytest that starts closes to other users.
+
+    PostgreSQL, which root runs as another user, has its data in the projects.
+    """
+    with TemporaryDirectory(prefix="projects-") as directory:
+        yield Path(directory)
+
+
+@pytest.fixture(scope="session")
 def installed() -> dict[str, Project]:
     """Projects with an environment of their own, by name."""
     return {}
@@ -53,19 +65,15 @@ def test_project(
     check: str,
     installed: dict[str, Project],
     template: Path,
-    tmp_path_factory: pytest.TempPathFactory,
+    outside: Path,
 ) -> None:
     """The project passes a check of its own, in an environment of its own."""
     answers = distinct.answers | matrix.RUNNABLE
     if distinct.name not in installed:
-        directory = tmp_path_factory.mktemp(distinct.name) / "project"
+        directory = outside / distinct.name
         installed[distinct.name] = generate(template, directory, answers)
 
-    # A suite's pytest closes the root of its temporary files to other users. Were that the one that
-    # the project lies in, PostgreSQL, which root runs as another user, could not start.
-    temporary = tmp_path_factory.mktemp("temporary")
-    extra = {"PYTEST_DEBUG_TEMPROOT": str(temporary)}
-    result = run(checks(answers)[check], installed[distinct.name].path, extra)
+    result = run(checks(answers)[check], installed[distinct.name].path)
 
     assert result.returncode == 0, f"{result.stdout}\n{reproduce(answers)}"
 
