@@ -244,7 +244,7 @@ async def until_ended(threads: set[threading.Thread]) -> None:
 async def test_readiness_does_not_wait_for_a_connection_for_long(
     real_database_url: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.services.health.PATIENCE", 0.05)
+    monkeypatch.setattr("app.services.health.PATIENCE", 0.5)
     one = {"database_pool_size": 1, "database_max_overflow": 0}
     app = create_app(settings.model_copy(update=database_settings(real_database_url) | one))
 
