@@ -86,8 +86,8 @@ def checks(answers: Answers) -> dict[str, list[str]]:
 
 def environment() -> dict[str, str]:
     """The environment without what belongs to the test run or to a developer's own services."""
-    prefixes = ("PYTEST_", "COV_", "DATABASE_", "TEST_DATABASE_")
-    names = {"VIRTUAL_ENV", "PYTHONPATH", "UV_PROJECT_ENVIRONMENT", "ENVIRONMENT", "MAKEFLAGS"}
+    prefixes = ("PYTEST_", "COV_", "DATABASE_", "TEST_DATABASE_", "MAKE")
+    names = {"VIRTUAL_ENV", "PYTHONPATH", "UV_PROJECT_ENVIRONMENT", "ENVIRONMENT"}
     kept = {
         name: value
         for name, value in os.environ.items()
