@@ -257,7 +257,13 @@ def _make_root(target: Path) -> None:
     for name in ("python", "python3", f"python{PYTHON}"):
         (root / "usr" / "local" / "bin" / name).symlink_to(f"/usr/bin/python{PYTHON}")
     root.chmod(0o755)
-    root.rename(target)
+    try:
+        root.rename(target)
+    except OSError:
+        # Another run has made it meanwhile.
+        shutil.rmtree(root)
+        if not target.exists():
+            raise
 
 
 def _signal_child(process: "subprocess.Popen[bytes]", number: int) -> None:
