@@ -191,6 +191,13 @@ async def test_reading_connection_refuses_to_write(database: Database) -> None:
     assert not await has_mark(database)
 
 
+async def test_session_on_a_reading_connection_refuses_to_write(database: Database) -> None:
+    async with database.reading() as connection:
+        with pytest.raises(InvalidRequestError):
+            async with orm_session(connection) as session:
+                await session.execute(ADD_MARK)
+
+
 async def test_safe_methods_are_given_a_reading_connection(
     real_app: FastAPI, database: Database
 ) -> None:

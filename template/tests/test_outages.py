@@ -34,8 +34,8 @@ def _short_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Seconds, for tests not to wait as long as clients may have to."""
     monkeypatch.setattr("app.db.engine.CONNECT_TIMEOUT", 0.5)
     monkeypatch.setattr("app.db.engine.LOCK_TIMEOUT", 0.1)
-    monkeypatch.setattr("app.db.engine.STATEMENT_TIMEOUT", 0.2)
-    monkeypatch.setattr("app.db.engine.COMMAND_TIMEOUT", 0.4)
+    monkeypatch.setattr("app.db.engine.STATEMENT_TIMEOUT", 1)
+    monkeypatch.setattr("app.db.engine.COMMAND_TIMEOUT", 1.5)
 
 
 @pytest.fixture
@@ -151,11 +151,26 @@ async def test_server_that_hangs(link: Link, client: AsyncClient) -> None:
     await assert_all_is_well(client)
 
 
-async def test_connection_that_was_ended_while_idle(server: Database, client: AsyncClient) -> None:
+async def test_connection_that_was_ended_while_it_rested(
+    server: Database, client: AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.db.pre_ping.TRUSTED_FOR", 0)
     await assert_all_is_well(client)
 
     await end_connections(server)
 
+    await assert_all_is_well(client)
+
+
+async def test_connection_that_was_ended_right_after_its_use(
+    server: Database, client: AsyncClient
+) -> None:
+    await assert_all_is_well(client)
+
+    await end_connections(server)
+
+    # The news may still be on its way.
+    assert (await client.get(READ)).status_code in {200, 503}
     await assert_all_is_well(client)
 
 
@@ -220,7 +235,7 @@ async def test_statement_that_takes_too_long(client: AsyncClient) -> None:
     await assert_all_is_well(client)
 
 
-@pytest.mark.parametrize(("for_migrations", "bound"), [(False, "200ms"), (True, "0")])
+@pytest.mark.parametrize(("for_migrations", "bound"), [(False, "1s"), (True, "0")])
 async def test_statements_are_bounded_but_for_migrations(
     link: Link, for_migrations: bool, bound: str
 ) -> None:

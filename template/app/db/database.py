@@ -2,8 +2,9 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
-from sqlalchemy import Executable, event
+from sqlalchemy import CursorResult, Executable, event
 from sqlalchemy.exc import InvalidRequestError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
@@ -17,8 +18,6 @@ class Database:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
         self._transactional = transactional(engine)
-        self._reading = engine.execution_options(isolation_level="AUTOCOMMIT")
-        event.listen(self._reading.sync_engine, "before_execute", _refuse_to_write)
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
@@ -27,7 +26,7 @@ class Database:
         Raises:
             UnavailableError: no connection could be made.
         """
-        connection = await _connect(self._reading)
+        connection = await _connect(_ReadingConnection(self._engine))
         try:
             yield connection
         finally:
@@ -40,7 +39,7 @@ class Database:
         Raises:
             UnavailableError: no connection could be made.
         """
-        connection = await _connect(self._transactional)
+        connection = await _connect(AsyncConnection(self._transactional))
         try:
             async with connection.begin():
                 yield connection
@@ -52,15 +51,26 @@ class Database:
         await self._engine.dispose()
 
 
+class _ReadingConnection(AsyncConnection):
+    """Rests in autocommit, as the pool has it, and so refuses what changes something.
+
+    It would be committed at once, whatever becomes of the request.
+    """
+
+    async def execute(self, statement: Executable, *args: Any, **options: Any) -> CursorResult[Any]:
+        # An event of SQLAlchemy's would cost every read several times as much.
+        _refuse_to_write(None, statement)
+        return await super().execute(statement, *args, **options)
+
+
 def _refuse_to_write(_connection: object, statement: Executable, *_: object) -> None:
-    # It would be committed at once, whatever becomes of the request.
     if statement.is_dml:
         raise InvalidRequestError("A connection opened to read was told to write.")
 
 
-async def _connect(engine: AsyncEngine) -> AsyncConnection:
+async def _connect(connection: AsyncConnection) -> AsyncConnection:
     try:
-        return await engine.connect()
+        return await connection.start()
     except (OSError, SQLAlchemyError) as error:
         raise UnavailableError("The database does not answer.") from error
 
@@ -71,5 +81,7 @@ async def orm_session(connection: AsyncConnection) -> AsyncIterator[AsyncSession
 
     It flushes at the end; the transaction's owner commits.
     """
+    if isinstance(connection, _ReadingConnection):
+        event.listen(connection.sync_connection, "before_execute", _refuse_to_write)
     async with AsyncSession(bind=connection, expire_on_commit=False) as session, session.begin():
         yield session
