@@ -20,6 +20,10 @@ from tests import postgresql
             "postgresql+asyncpg://host/app?ssl=require",
         ),
         ("postgresql:///app?host=/run", "postgresql+asyncpg:///app?host=%2Frun"),
+        (
+            "postgresql://host/app?application_name=x&connect_timeout=10&pgbouncer=true",
+            "postgresql+asyncpg://host/app",
+        ),
     ],
 )
 def test_forms_that_providers_hand_out_are_taken(given: str, used: str) -> None:
@@ -27,10 +31,21 @@ def test_forms_that_providers_hand_out_are_taken(given: str, used: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "given", ["sqlite:///app.db", "mysql://u:hunter2@host/app", "hunter2", "://hunter2", ""]
+    "given",
+    [
+        "",
+        "://hunter2",
+        "hunter2",
+        "mysql://u:hunter2@host/app",
+        "postgresql://u:a@b:hunter2@host:5432/app",
+        "postgresql://host/app?hunter2=1",
+        "postgresql://host/app?options=hunter2",
+        "postgresql://host/app?sslmode=hunter2",
+        "sqlite:///app.db",
+    ],
 )
 def test_other_databases_are_refused_without_repeating_them(given: str) -> None:
-    with pytest.raises(ValueError, match=r"^(must be|is not)") as error:
+    with pytest.raises(ValueError, match=r"^(must be|is not|has)") as error:
         async_database_url(given, Environment.PRODUCTION)
 
     assert "hunter2" not in str(error.value)

@@ -14,7 +14,15 @@ def test_file_is_taken(driver: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "given", ["mysql://u:hunter2@host/app", "hunter2", "://hunter2", "", "/data/hunter2.db"]
+    "given",
+    [
+        "",
+        "/data/hunter2.db",
+        "://hunter2",
+        "hunter2",
+        "mysql://u:a@b:hunter2@host:3306/app",
+        "mysql://u:hunter2@host/app",
+    ],
 )
 def test_other_databases_are_refused_without_repeating_them(given: str) -> None:
     with pytest.raises(ValueError, match=r"^(must be|is not)") as error:
