@@ -3,7 +3,8 @@
     uv run python scripts/with_postgresql.py alembic upgrade head
 
 Where DATABASE_URL names a server, that one is used. Otherwise one is started from a wheel, with its
-data in `.postgresql/`; it ends with the last command that uses it.
+data in `.postgresql/`; it ends with the last command that uses it. In staging and production none
+is made up: the command then says what is missing.
 """
 
 import os
@@ -44,7 +45,8 @@ def main(command: list[str]) -> int:
     # A terminal sends it to the command as well.
     signal.signal(signal.SIGINT, lambda *_: None)
     settings = {**dotenv_values(PROJECT / ".env"), **os.environ}
-    if not settings.get("DATABASE_URL"):
+    environment = (settings.get("ENVIRONMENT") or "development").lower()
+    if environment in {"development", "test"} and not settings.get("DATABASE_URL"):
         url = os.environ["DATABASE_URL"] = start_server()
         print(f"PostgreSQL: DATABASE_URL={url}", file=sys.stderr)  # noqa: T201
     process = subprocess.Popen(command)  # noqa: S603, it is the caller's own command

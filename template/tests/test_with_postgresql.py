@@ -86,3 +86,16 @@ def test_configured_server_is_used_instead(
 
     assert output == "done\n"
     assert not (project / ".postgresql").exists()
+
+
+@pytest.mark.parametrize("environment", ["Production", "staging"])
+def test_no_server_is_made_up_where_others_depend_on_it(
+    project: Path, monkeypatch: pytest.MonkeyPatch, environment: str
+) -> None:
+    monkeypatch.setitem(os.environ, "ENVIRONMENT", environment)
+
+    process = start(project, "import os; print(os.environ.get('DATABASE_URL'))")
+    output, _ = process.communicate(timeout=30)
+
+    assert output == "None\n"
+    assert not (project / ".postgresql").exists()
