@@ -137,6 +137,7 @@ SLUGS = {
     "FastAPI": "fastapi-app",
     "Pydantic_Settings": "pydantic-settings-app",
     "SQLAlchemy!": "sqlalchemy-app",
+    "No": "no-app",
 }
 
 

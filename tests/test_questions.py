@@ -70,6 +70,7 @@ REFUSED = {
         {"project_slug": "pydantic-settings"},
         "is the name of a package that projects depend on: use pydantic-settings-app",
     ),
+    "slug-that-yaml-reads-as-true": ({"project_slug": "on"}, "in YAML: use on-app"),
     "minimal-with-sqlite": ({"preset": "minimal", "database": "sqlite"}, KEEPS_IN_MEMORY),
     "minimal-with-postgresql": ({"preset": "minimal", "database": "postgresql"}, KEEPS_IN_MEMORY),
     "minimal-layout-with-database-of-preset": ({"layout": "minimal"}, KEEPS_IN_MEMORY),
