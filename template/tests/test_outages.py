@@ -49,7 +49,9 @@ async def link(postgresql_url: str | None, real_database_url: str) -> AsyncItera
 @pytest.fixture
 async def server(real_database_url: str) -> AsyncIterator[Database]:
     """The database by a way that nothing happens to."""
-    database = Database(create_async_engine(real_database_url, poolclass=NullPool))
+    database = Database(
+        create_async_engine(real_database_url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+    )
     async with database.transaction() as connection:
         await connection.run_sync(marks.metadata.create_all)
     yield database

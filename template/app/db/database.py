@@ -13,7 +13,7 @@ from app.db.engine import transactional
 
 
 class Database:
-    """The engine's two ways in. Both share one pool."""
+    """The engine's two ways in. Both share one pool, whose connections rest in autocommit."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
