@@ -1,9 +1,9 @@
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from shutil import rmtree
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory, mkdtemp
 
 import pytest
 from pytest_copie.plugin import Copie
@@ -47,3 +47,13 @@ def render(template: Path, copie_session: Copie) -> Render:
         return rendered[key]
 
     return render
+
+
+@pytest.fixture(scope="session")
+def outside() -> Iterator[Path]:
+    """A directory outside that of pytest, which every pytest that starts closes to other users.
+
+    PostgreSQL, which root runs as another user, has its data in the projects.
+    """
+    with TemporaryDirectory(prefix="projects-") as directory:
+        yield Path(directory)

@@ -3,10 +3,8 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -42,16 +40,6 @@ def test_case_is_clean(case: Case) -> None:
     faults = hygiene.faults(case.project)
 
     assert not faults, "\n".join([*faults, "", reproduce(case.answers)])
-
-
-@pytest.fixture(scope="session")
-def outside() -> Iterator[Path]:
-    """A directory outside that of pytest, which every pytest that starts closes to other users.
-
-    PostgreSQL, which root runs as another user, has its data in the projects.
-    """
-    with TemporaryDirectory(prefix="projects-") as directory:
-        yield Path(directory)
 
 
 @pytest.fixture(scope="session")

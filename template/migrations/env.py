@@ -1,15 +1,32 @@
 """How Alembic reaches the database: through the application's own engine and settings."""
 
 import asyncio
+from typing import Any, Literal
 
 from alembic import context
-from sqlalchemy import Connection
+from alembic.autogenerate.api import AutogenContext
+from sqlalchemy import Connection, DefaultClause
 from sqlmodel import SQLModel
 
 import app.models  # noqa: F401, so that every table is known
 from app.core.logging import configure_logging
 from app.core.settings import get_settings
 from app.db.engine import create_engine
+from app.db.types import Timestamp, server_now
+
+
+def render_item(kind: str, item: Any, script: AutogenContext) -> str | Literal[False]:
+    """Write what `app.db.types` defines by its name; Alembic writes the rest.
+
+    It would write a private class for the one, and for the other what it is in this database alone.
+    """
+    if kind == "type" and item is Timestamp:
+        script.imports.add("from app.db.types import Timestamp")
+        return "Timestamp"
+    if isinstance(item, DefaultClause) and isinstance(item.arg, server_now):
+        script.imports.add("from app.db.types import server_now")
+        return "server_now()"
+    return False
 
 
 def migrate(connection: Connection) -> None:
@@ -17,7 +34,7 @@ def migrate(connection: Connection) -> None:
     context.configure(
         connection=connection,
         target_metadata=SQLModel.metadata,
-        compare_server_default=False,
+        render_item=render_item,
         # SQLite changes a table by copying it.
         render_as_batch=connection.dialect.name == "sqlite",
     )

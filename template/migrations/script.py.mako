@@ -8,8 +8,6 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 import sqlmodel
 from alembic import op
-
-import app.db.types
 ${imports if imports else ""}
 
 revision: str = ${repr(up_revision)}
