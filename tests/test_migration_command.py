@@ -75,6 +75,7 @@ def test_migration_is_clean_and_runs_on_every_database(
     result = run(["make", "migration", "m=add tags"], project.path)
 
     assert result.returncode == 0, result.stdout
+    assert "autogenerate plugin" not in result.stdout
     assert "E501" not in result.stdout, "of lines that are about to be wrapped"
     (revision,) = (file for file in set(project.files) - shipped if "_add_tags" in file)
     written = project.read(revision)
