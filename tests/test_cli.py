@@ -11,7 +11,7 @@ import yaml
 
 from tests.conftest import Render
 from tests.projects import Project, environment, recorded_answers
-from tests.questions import PRESETS
+from tests.questions import PRESETS, Answers
 
 
 def copier(
@@ -96,18 +96,30 @@ def test_copy_from_a_repository_records_its_release(repository: Path, tmp_path: 
     assert recorded["_src_path"] == f"git+file://{repository}"
 
 
-@pytest.fixture
-def project(repository: Path, tmp_path: Path) -> Path:
-    """A project made from release 1.0.0 and committed, with free text that is hard to keep."""
-    project = tmp_path / "project"
-    copied = copier(
-        *("copy", "--defaults", "--data=project_name=It's: {{ a }} 🚀 #1"),
-        *(f"git+file://{repository}", project),
-    )
+def data(answers: Answers) -> list[str]:
+    return [f"--data={name}={answer}" for name, answer in answers.items()]
+
+
+def start(repository: Path, project: Path, answers: Answers) -> Path:
+    """Make a project of the newest release and commit it."""
+    source = f"git+file://{repository}"
+    copied = copier("copy", "--defaults", *data(answers), source, project)
     assert copied.returncode == 0, copied.stderr
     subprocess.run(["git", "init", "--quiet", str(project)], check=True)
     commit(project, "feat: start")
     return project
+
+
+@pytest.fixture
+def project(repository: Path, tmp_path: Path) -> Path:
+    """A project of release 1.0.0, with free text that is hard to keep."""
+    return start(repository, tmp_path / "project", {"project_name": "It's: {{ a }} 🚀 #1"})
+
+
+def changed(project: Path) -> str:
+    """What git says is changed since the last commit."""
+    status = ["git", "-C", str(project), "status", "--porcelain"]
+    return subprocess.run(status, check=True, capture_output=True, text=True).stdout
 
 
 def edit(file: Path, old: str, new: str) -> None:
@@ -132,9 +144,7 @@ def test_update_keeps_answers_and_local_edits(repository: Path, project: Path) -
     assert recorded_answers(project) == answers, "a preset that changed does not change a project"
     assert (project / "NEW.md").read_text(encoding="utf-8") == "New\n"
     assert "# Ours\n" in (project / "Makefile").read_text(encoding="utf-8")
-    status = ["git", "-C", str(project), "status", "--porcelain"]
-    changed = subprocess.run(status, check=True, capture_output=True, text=True).stdout
-    assert changed == " M .copier-answers.yml\n?? NEW.md\n"
+    assert changed(project) == " M .copier-answers.yml\n?? NEW.md\n"
 
 
 def test_update_changes_an_answer(project: Path) -> None:
@@ -169,3 +179,43 @@ def test_update_refuses_an_answer_against_the_rules(project: Path) -> None:
 
     assert result.returncode != 0
     assert "a function has no disk that lasts for a SQLite file" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"database": "none", "auth": "none"}, {"database": "sqlite"}),
+        ({"database": "sqlite"}, {"database": "postgresql"}),
+        ({"database": "postgresql"}, {"database": "none", "auth": "none"}),
+    ],
+    ids=lambda answers: answers["database"],
+)
+def test_update_to_another_database_is_as_if_generated_with_it(
+    repository: Path, render: Render, tmp_path: Path, before: Answers, after: Answers
+) -> None:
+    project = start(repository, tmp_path / "project", before)
+
+    result = copier("update", "--defaults", *data(after), directory=project)
+
+    assert result.returncode == 0, result.stderr
+    made, expected = Project(project, {}), render(**{**before, **after})
+    assert made.files == expected.files
+    differing = [file for file in made.files if made.read(file) != expected.read(file)]
+    assert differing == [".copier-answers.yml"], "it records the release"
+
+
+def test_update_leaves_migrations_that_exist(repository: Path, project: Path) -> None:
+    """Edited here, changed in the release: neither rewritten nor merged."""
+    first = project / "migrations/versions/0001_first.py"
+    edit(first, "The first tables.", "What we began with.")
+    (project / "migrations/versions/0002_ours.py").write_text("# Ours\n", encoding="utf-8")
+    commit(project, "feat: migrate")
+    released = repository / "template/migrations/versions/0001_first.py.jinja"
+    edit(released, "The first tables.", "All tables.")
+    edit(released, 'op.drop_table("items")', 'op.drop_table("items")  # first')
+    commit(repository, "feat: change the first migration", "1.1.0")
+
+    result = copier("update", "--defaults", directory=project)
+
+    assert result.returncode == 0, result.stderr
+    assert changed(project) == " M .copier-answers.yml\n"

@@ -54,13 +54,16 @@ def test_facts_are_documented() -> None:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(REPOSITORY)))
 def test_links_and_commands_of_a_document_exist(document: Path) -> None:
     text = document.read_text(encoding="utf-8")
-    targets = re.findall(r"^([a-z-]+):", (REPOSITORY / "Makefile").read_text("utf-8"), re.MULTILINE)
+    makefiles = [REPOSITORY / "Makefile", REPOSITORY / "template/Makefile.jinja"]
+    targets = re.findall(
+        r"^([a-z-]+):", "\n".join(path.read_text("utf-8") for path in makefiles), re.MULTILINE
+    )
 
     for link in re.findall(r"\]\(([^):]+)\)", text):
         assert (document.parent / link.partition("#")[0]).exists(), link
     if document.parent == REPOSITORY:
         for target in re.findall(r"(?:^ +|`)make ([a-z-]+)", text, re.MULTILINE):
-            assert target in targets or target == "dev", f"make {target}"
+            assert target in targets, f"make {target}"
 
 
 def test_decisions_are_listed() -> None:
