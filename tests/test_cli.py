@@ -1,6 +1,7 @@
 """The real command, as whoever generates a project runs it: without `--trust`."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import pytest
 import yaml
 
 from tests.conftest import Render
-from tests.projects import Project, environment, recorded_answers
+from tests.projects import Project, checks, environment, recorded_answers, run
 from tests.questions import PRESETS, Answers
 
 
@@ -219,3 +220,36 @@ def test_update_leaves_migrations_that_exist(repository: Path, project: Path) ->
 
     assert result.returncode == 0, result.stderr
     assert changed(project) == " M .copier-answers.yml\n"
+
+
+def test_update_to_another_preset_changes_nothing_else(project: Path) -> None:
+    answers = recorded_answers(project)
+
+    result = copier("update", "--defaults", "--data=preset=production", directory=project)
+
+    assert result.returncode == 0, result.stderr
+    assert recorded_answers(project) == answers | {"preset": "production"}
+    assert changed(project) == " M .copier-answers.yml\n"
+
+
+def test_project_with_other_answers_passes_its_checks_once_it_is_migrated(
+    repository: Path, outside: Path
+) -> None:
+    project = start(repository, outside / "updated", {"preset": "standard"})
+    first = (project / "migrations/versions/0001_first.py").read_bytes()
+
+    answers = {"database": "postgresql", "auth": "oauth2"}
+    result = copier("update", "--defaults", *data(answers), directory=project)
+    assert result.returncode == 0, result.stderr
+    result = run(["make", "migration", "m=update"], project)
+    assert result.returncode == 0, result.stdout
+
+    (revision,) = (project / "migrations/versions").glob("*_update.py")
+    written = revision.read_text(encoding="utf-8")
+    created = re.findall(r'op\.create_table\(\s*"(\w+)"', written)
+    assert sorted(created) == ["identities", "oidc_logins"]
+    assert (project / "migrations/versions/0001_first.py").read_bytes() == first
+    # Among them `alembic check`, on both databases.
+    for command in checks(recorded_answers(project)).values():
+        result = run(command, project)
+        assert result.returncode == 0, f"{written}\n{result.stdout}"
