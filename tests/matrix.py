@@ -2,6 +2,10 @@
 
 import hashlib
 import json
+import os
+import re
+import subprocess
+import sys
 import tomllib
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -13,7 +17,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from tests.projects import Project, generate, snapshot
+from tests.projects import Project, environment, generate, snapshot
 from tests.questions import CROSSED, FEATURES, Answers, choices, combinations
 
 # Shared by the processes of one test run.
@@ -109,3 +113,34 @@ def _digest(project: Project) -> str:
             continue
         digest.update(f"{file}\0{content}\0".encode())
     return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Python:
+    version: str
+    path: str
+
+
+def other_pythons() -> list[Python]:
+    """The newest of each version that projects may require, other than the running one.
+
+    What pyenv installed is on PATH only where it was chosen, so its directories are added.
+    """
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    variables = environment()
+    directories = [variables["PATH"], *map(str, sorted(pyenv.glob("versions/*/bin")))]
+    listed = subprocess.run(
+        ["uv", "python", "list", "--only-installed", "--output-format=json"],
+        env=variables | {"PATH": os.pathsep.join(directories)},
+        check=True,
+        capture_output=True,
+        encoding="utf-8",
+    )
+    paths: dict[str, str] = {}
+    for python in json.loads(listed.stdout):  # the newest first
+        release = re.fullmatch(r"(\d+\.\d+)\.\d+", python["version"])
+        if release and (python["implementation"], python["variant"]) == ("cpython", "default"):
+            paths.setdefault(release[1], python["path"])
+    paths.pop("{}.{}".format(*sys.version_info), None)
+    supported = choices("python_version")
+    return [Python(version, paths[version]) for version in supported if version in paths]
