@@ -1,6 +1,7 @@
 """What the documents of this repository say is so."""
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -111,3 +112,16 @@ def test_lock_file_names_the_public_index_only() -> None:
 
 def test_features_are_what_presets_answer() -> None:
     assert {len(answers) for answers in PRESET_ANSWERS.values()} == {len(FEATURES)}
+
+
+def test_contributing_names_every_command_and_directory() -> None:
+    text = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=REPOSITORY, check=True, capture_output=True, encoding="utf-8"
+    ).stdout
+    directories = {line.partition("/")[0] for line in listed.splitlines() if "/" in line}
+
+    targets = re.findall(r"^([a-z-]+):.*## ", makefile, re.MULTILINE)
+    assert [name for name in targets if f"make {name}" not in text and name != "help"] == []
+    assert [name for name in sorted(directories) if f"| `{name}/" not in text] == []
