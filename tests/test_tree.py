@@ -1,5 +1,6 @@
 """Which files each answer brings, and which stay away without it."""
 
+import re
 import tomllib
 
 import pytest
@@ -62,6 +63,22 @@ COMMON = [
 @pytest.mark.parametrize("preset", ["minimal", "standard", "production"])
 def test_every_project_has(render: Render, preset: str) -> None:
     assert [file for file in COMMON if file not in render(preset=preset).files] == []
+
+
+@pytest.mark.parametrize("document", ["README.md", "AGENTS.md"])
+@pytest.mark.parametrize("preset", ["minimal", "standard", "production"])
+def test_document_tells_where_uv_is_before_it_is_used(
+    render: Render, preset: str, document: str
+) -> None:
+    project = render(preset=preset)
+    installed = re.search(r"^(.+)/uv:$", project.read("Makefile"), re.MULTILINE)
+    assert installed
+
+    before, export, _ = project.read(document).partition(f'export PATH="$PWD/{installed[1]}:$PATH"')
+
+    assert export
+    assert "make " in before
+    assert "uv run" not in before
 
 
 @pytest.mark.parametrize("preset", ["minimal", "standard", "production"])
