@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 
 import yaml
 from markdown_it import MarkdownIt
+from markdown_it.token import Token
 
 from tests.projects import Project
 from tests.questions import REPOSITORY
@@ -176,17 +177,34 @@ def documents_point_at_what_exists(project: Project) -> Iterator[str]:
                 yield f"{file}: `make {target}` is not in the Makefile"
         for link in _links(text):
             if ":" not in link and not link.startswith("#"):
-                path = (project.path / file).parent / link.partition("#")[0]
-                if not path.exists():
+                target = link.partition("#")[0]
+                if not (project.path / file).parent.joinpath(target).exists():
                     yield f"{file}: links to {link}, which is missing"
+        for path in _paths(text):
+            if not (project.path / path).exists():
+                yield f"{file}: names {path}, which is missing"
 
 
 def _links(markdown: str) -> Iterator[str]:
+    for token in _tokens(markdown):
+        link = token.attrGet("href") or token.attrGet("src")
+        if link:
+            yield str(link)
+
+
+def _paths(markdown: str) -> Iterator[str]:
+    """What code in it names of the application, its suite and its scripts."""
+    for token in _tokens(markdown):
+        if token.type in {"code_block", "code_inline", "fence"}:
+            yield from re.findall(
+                r"(?<![\w./-])(?:app|migrations|scripts|tests)/[\w./-]*", token.content
+            )
+
+
+def _tokens(markdown: str) -> Iterator[Token]:
     for block in MarkdownIt("gfm-like").parse(markdown):
-        for token in block.children or []:
-            link = token.attrGet("href") or token.attrGet("src")
-            if link:
-                yield str(link)
+        yield block
+        yield from block.children or []
 
 
 @check

@@ -46,6 +46,8 @@ PLANTED = {
         ("README.md", "\n[x](docs/missing.md)\n"),
         ("README.md", "\n    make nothing\n"),
         ("README.md", "\nRun `make nothing`.\n"),
+        ("README.md", "\nSee `app/missing.py`.\n"),
+        ("README.md", "\n    uv run pytest tests/test_missing.py -k x\n"),
     ],
     "example_environment_lists_every_setting": [
         (".env.example", "UNKNOWN=1\n"),
