@@ -19,7 +19,7 @@ import uvicorn
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
 from authlib.oidc.core.util import create_half_hash
 from fastapi import FastAPI
-from httpx import ASGITransport, AsyncClient
+from httpx import AsyncClient
 from joserfc import jws
 from joserfc.jwk import Key, KeySet, RSAKey
 from starlette.applications import Starlette
@@ -28,6 +28,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from app.core.settings import Settings
+from tests.clients import client_of
 
 OIDC = "/api/v1/auth/oidc"
 CLIENT_ID = "our-client"
@@ -231,8 +232,7 @@ class Browser:
 
     def __init__(self, app: FastAPI) -> None:
         self.app = app
-        transport = ASGITransport(app, raise_app_exceptions=False)
-        self.client = AsyncClient(transport=transport, base_url=SERVICE)
+        self.client = client_of(app, base_url=SERVICE)
 
     async def begins(self, provider: str = "one", **query: str) -> str:
         """Start a login, and return where it leads."""

@@ -4,13 +4,14 @@ from typing import Any
 
 import pytest
 from fastapi import FastAPI
-from httpx import ASGITransport, AsyncClient, Response
+from httpx import AsyncClient, Response
 from pydantic import ValidationError
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from app.core.rate_limits import RateLimiter
 from app.core.settings import Settings
 from tests.accounts import PASSWORD, Account
+from tests.clients import client_of
 
 WRONG = "not the password of anyone"
 LIMITED: dict[str, tuple[str, dict[str, Any]]] = {
@@ -38,8 +39,7 @@ def settings() -> Settings:
 
 
 def client_from(app: Any, address: str) -> AsyncClient:
-    transport = ASGITransport(app, client=(address, 1234))
-    return AsyncClient(transport=transport, base_url="http://test")
+    return client_of(app, client=(address, 1234))
 
 
 async def log_in(client: AsyncClient, email: str, **headers: str) -> Response:

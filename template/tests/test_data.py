@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 from asgi_lifespan import LifespanManager
 from fastapi import FastAPI
-from httpx import ASGITransport, AsyncClient
+from httpx import AsyncClient
 from pydantic import SecretStr
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
@@ -26,6 +26,7 @@ from app.db.engine import create_engine
 from app.db.types import Timestamp, server_now
 from app.main import create_app
 from app.models import Item
+from tests.clients import client_of
 
 ITEMS = "/api/v1/items"
 # Columns that the list of items is filtered or sorted by.
@@ -52,11 +53,6 @@ async def real_app(real_database_url: str, settings: Settings) -> AsyncIterator[
     app = create_app(settings.model_copy(update=database_settings(real_database_url)))
     async with LifespanManager(app):
         yield app
-
-
-def client_of(app: FastAPI) -> AsyncClient:
-    transport = ASGITransport(app, raise_app_exceptions=False)
-    return AsyncClient(transport=transport, base_url="http://test")
 
 
 @contextmanager
@@ -128,8 +124,7 @@ async def test_change_is_visible_elsewhere_when_the_response_begins(
 
         await real_app(scope, receive, look)
 
-    transport = ASGITransport(look_when_the_response_begins)
-    async with AsyncClient(transport=transport, base_url="http://test") as client:
+    async with client_of(look_when_the_response_begins) as client:
         response = await client.post("/mark")
 
     assert response.status_code == 201
@@ -246,6 +241,12 @@ async def until_ended(threads: set[threading.Thread]) -> None:
     """Wait for what aiosqlite does not: the threads of connections that it could not make."""
     for thread in threads:
         await asyncio.to_thread(thread.join, timeout=5)
+
+
+async def test_readiness_says_what_was_asked(client: AsyncClient) -> None:
+    response = await client.get("/api/v1/ready")
+
+    assert response.json() == {"status": "ready", "checks": {"database": "ok"}}
 
 
 async def test_readiness_does_not_wait_for_a_connection_for_long(
@@ -408,6 +409,6 @@ async def test_indexes_are_in_the_database(database: Database) -> None:
 
 
 def test_relations_are_loaded_only_when_asked_for() -> None:
-    for mapper in SQLModel._sa_registry.mappers:  # noqa: SLF001, there is no public way
+    for mapper in sa.inspect(Item).registry.mappers:
         for relation in mapper.relationships:
             assert relation.lazy in {"raise", "raise_on_sql"}, relation

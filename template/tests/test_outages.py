@@ -9,7 +9,7 @@ import sqlalchemy as sa
 import uvicorn
 from asgi_lifespan import LifespanManager
 from fastapi import FastAPI
-from httpx import ASGITransport, AsyncClient, Response
+from httpx import AsyncClient, Response
 from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
@@ -19,7 +19,9 @@ from app.core.settings import Settings
 from app.db.database import Database
 from app.db.engine import create_engine
 from app.main import create_app
+from tests.clients import client_of
 from tests.link import Link
+from tests.problems import problem
 
 READY = "/api/v1/ready"
 READ = "/read"
@@ -96,16 +98,13 @@ async def app(
 
 @pytest.fixture
 async def client(app: FastAPI) -> AsyncIterator[AsyncClient]:
-    transport = ASGITransport(app, raise_app_exceptions=False)
-    async with AsyncClient(transport=transport, base_url="http://test") as client:
+    async with client_of(app) as client:
         yield client
 
 
 def assert_unavailable(*responses: Response) -> None:
     for response in responses:
-        assert response.status_code == 503, response.text
-        assert response.headers["Content-Type"] == "application/problem+json"
-        assert response.json()["code"] == "service_unavailable"
+        assert problem(response, 503)["code"] == "service_unavailable"
         assert int(response.headers["Retry-After"]) > 0
 
 

@@ -7,7 +7,7 @@ from contextlib import closing, contextmanager
 import pytest
 from asgi_lifespan import LifespanManager
 from fastapi import FastAPI
-from httpx import ASGITransport, AsyncClient
+from httpx import AsyncClient
 from pydantic import SecretStr
 from sqlalchemy import make_url, text
 
@@ -15,6 +15,8 @@ from app.api.dependencies import Connection
 from app.core.settings import Settings
 from app.db.engine import create_engine
 from app.main import create_app
+from tests.clients import client_of
+from tests.problems import problem
 
 READ = "/read"
 WRITE = "/write"
@@ -28,11 +30,7 @@ async def client(
     monkeypatch.setattr("app.db.sqlite.BUSY_TIMEOUT", 0.1)
     app = create_app(settings.model_copy(update={"database_url": SecretStr(real_database_url)}))
     add_routes(app)
-    transport = ASGITransport(app, raise_app_exceptions=False)
-    async with (
-        LifespanManager(app),
-        AsyncClient(transport=transport, base_url="http://test") as client,
-    ):
+    async with LifespanManager(app), client_of(app) as client:
         yield client
 
 
@@ -72,8 +70,7 @@ async def test_writers_are_told_to_come_back_later(
     with locked(real_database_url):
         response = await client.post(WRITE)
 
-    assert response.status_code == 503
-    assert response.json()["code"] == "service_unavailable"
+    assert problem(response, 503)["code"] == "service_unavailable"
     assert int(response.headers["Retry-After"]) > 0
     assert (await client.post(WRITE)).status_code == 200
 

@@ -3,18 +3,18 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
 
 import pytest
 from asgi_lifespan import LifespanManager
 from fastapi import FastAPI
-from httpx import ASGITransport, AsyncClient, Response
+from httpx import AsyncClient, Response
 from pydantic import SecretStr
 
 from app.core.settings import Settings
 from app.main import create_app
 from app.models import Role
 from tests.accounts import PASSWORD, Account, Outbox, new_account
+from tests.clients import client_of
 
 AT_ONCE = 8
 
@@ -29,7 +29,7 @@ async def app(real_database_url: str) -> AsyncIterator[FastAPI]:
 
 @pytest.fixture
 async def anonymous(app: FastAPI) -> AsyncIterator[AsyncClient]:
-    async with AsyncClient(transport=ASGITransport(app), base_url="http://test") as client:
+    async with client_of(app) as client:
         yield client
 
 
@@ -132,11 +132,8 @@ async def test_replay_ends_the_session_after_a_restart(
     body = {"refresh_token": alice.refresh_token}
     await anonymous.post("/api/v1/auth/refresh", json=body)
     settings = Settings(database_url=SecretStr(real_database_url))
-    restarted: Any = create_app(settings)
-    async with (
-        LifespanManager(restarted),
-        AsyncClient(transport=ASGITransport(restarted), base_url="http://test") as client,
-    ):
+    restarted = create_app(settings)
+    async with LifespanManager(restarted), client_of(restarted) as client:
         response = await client.post("/api/v1/auth/refresh", json=body)
 
     assert response.status_code == 401
