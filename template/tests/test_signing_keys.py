@@ -3,6 +3,8 @@
 import base64
 import json
 import stat
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,14 +18,8 @@ from httpx import AsyncClient
 from joserfc.jwk import ECKey, RSAKey
 from pydantic import SecretStr, ValidationError
 
-from app.core.keys import (
-    DEVELOPMENT_KEY,
-    MIN_BITS,
-    Keys,
-    load_keys,
-    read_key,
-    write_private_key,
-)
+from app.core.keys import DEVELOPMENT_KEY, Keys, load_keys, write_private_key
+from app.core.pem import MIN_BITS, read_key
 from app.core.settings import Environment, Settings
 from app.core.tokens import Tokens, TokenType
 from app.core.user_errors import InvalidTokenError
@@ -182,7 +178,29 @@ def test_key_of_development_is_not_committed() -> None:
     assert f"{DEVELOPMENT_KEY.parent}/" in ignored.splitlines()
 
 
-def test_of_several_processes_one_makes_the_key(project: Path) -> None:
+def test_of_several_that_start_at_once_one_makes_the_key(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    all_found_none = threading.Barrier(4)
+
+    def generate() -> tuple[bytes, bytes]:
+        all_found_none.wait(timeout=30)
+        key = RSAKey.generate_key(MIN_BITS)
+        return key.as_pem(private=True), key.as_pem(private=False)
+
+    monkeypatch.setattr("app.core.keys.generate_key", generate)
+
+    with ThreadPoolExecutor(4) as starts:
+        used = {start.result() for start in [starts.submit(development_key) for _ in range(4)]}
+
+    assert used == {read_key("", project / DEVELOPMENT_KEY)}
+
+
+def development_key() -> bytes:
+    return development_keys().signing.as_pem(private=True)
+
+
+def test_key_that_is_there_is_never_replaced(project: Path) -> None:
     path = project / DEVELOPMENT_KEY
     write_private_key(path, PRIVATE)
 

@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 
 from app import user_cli
 from app.cli import cli
-from app.core.keys import MIN_BITS
+from app.core.pem import MIN_BITS
 from app.core.settings import Settings
 from tests.accounts import PASSWORD
 
