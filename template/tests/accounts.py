@@ -10,14 +10,16 @@ from uuid import UUID, uuid4
 import pytest
 import sqlalchemy as sa
 from fastapi import FastAPI
-from httpx import ASGITransport, AsyncClient, Response
+from httpx import AsyncClient, Response
 from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
 
 from app.core.settings import Settings
 from app.models import Role, User
+from app.services import sessions
 from app.services.accounts import AccountService
 from app.services.email import Mailer
+from tests.clients import client_of
 
 PASSWORD = "a horse, a staple and a battery"
 # Once for all tests: it takes as long as it does in production.
@@ -41,8 +43,7 @@ class Account:
         return {"Authorization": f"Bearer {self.access_token}"}
 
     def client(self) -> AsyncClient:
-        transport = ASGITransport(self.app, raise_app_exceptions=False)
-        return AsyncClient(transport=transport, base_url="http://test", headers=self.headers)
+        return client_of(self.app, headers=self.headers)
 
     async def sends(self, method: str, path: str, **content: Any) -> Response:
         async with self.client() as client:
@@ -59,6 +60,11 @@ class Account:
         return response.status_code == 200
 
 
+def accounts_of(app: FastAPI) -> AccountService:
+    state = app.state
+    return AccountService(state.database, state.settings, state.tokens, state.mailer)
+
+
 async def new_account(app: FastAPI, email: str, **columns: Any) -> Account:
     """Insert a user, and log them in."""
     user = {"id": uuid4(), "email": email, "hashed_password": HASH, **columns}
@@ -69,9 +75,11 @@ async def new_account(app: FastAPI, email: str, **columns: Any) -> Account:
 
 async def logged_in(app: FastAPI, user_id: UUID, email: str) -> Account:
     """Begin a session, as a login does when the password was right."""
-    state = app.state
-    accounts = AccountService(state.database, state.settings, state.tokens, state.mailer)
-    pair = await accounts.begin_session(user_id)
+    accounts = accounts_of(app)
+    async with app.state.database.transaction() as connection:
+        session = await sessions.begin(connection, user_id, accounts.session_lifetime)
+    assert session is not None
+    pair = accounts.tokens_of(session)
     return Account(app, user_id, email, pair.access_token, pair.refresh_token)
 
 

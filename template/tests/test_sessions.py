@@ -1,9 +1,12 @@
 """Sessions: refreshed, replayed, ended."""
 
+import json
+from base64 import urlsafe_b64decode
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 import structlog
 from fastapi import FastAPI
@@ -14,7 +17,7 @@ from app.core.settings import Settings
 from app.core.tokens import TokenType
 from app.models import LoginSession, User
 from app.services import sessions
-from tests.accounts import Account, logged_in, new_account
+from tests.accounts import PASSWORD, Account, logged_in, new_account
 
 REFRESH = "/api/v1/auth/refresh"
 LOGOUT = "/api/v1/auth/logout"
@@ -163,6 +166,13 @@ async def test_nothing_that_opens_a_session_is_stored(app: FastAPI, alice: Accou
     assert alice.refresh_token.split(".")[2] not in rows
 
 
+async def test_closed_account_begins_no_session(app: FastAPI, alice: Account) -> None:
+    await alice.sends("DELETE", "/api/v1/users/me")
+
+    async with app.state.database.transaction() as connection:
+        assert await sessions.begin(connection, alice.id, timedelta(days=1)) is None
+
+
 # ── Logout ───────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -205,8 +215,21 @@ async def test_purge_deletes_expired_sessions_only(
     assert await alice.is_let_in()
 
 
-def test_lifetimes_are_settable() -> None:
-    settings = Settings(access_token_expire_minutes=5, refresh_token_expire_days=30)
+# ── Lifetimes ────────────────────────────────────────────────────────────────────────────────────
 
-    assert settings.access_token_expire_minutes == 5
-    assert settings.refresh_token_expire_days == 30
+
+async def test_lifetimes_are_settable(app: FastAPI, anonymous: AsyncClient, alice: Account) -> None:
+    app.state.settings = Settings(access_token_expire_minutes=5, refresh_token_expire_days=30)
+
+    form = {"username": alice.email, "password": PASSWORD}
+    pair = (await anonymous.post("/api/v1/auth/login", data=form)).json()
+
+    assert pair["expires_in"] == lifetime_of(pair["access_token"]) == 5 * 60
+    assert lifetime_of(pair["refresh_token"]) == pytest.approx(30 * 24 * 60 * 60, abs=2)
+
+
+def lifetime_of(token: str) -> int:
+    """Return how many seconds the token says that it holds."""
+    claims = json.loads(urlsafe_b64decode(token.split(".")[1] + "=="))
+    lifetime: int = claims["exp"] - claims["iat"]
+    return lifetime

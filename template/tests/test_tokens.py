@@ -17,9 +17,11 @@ from fastapi import FastAPI
 from httpx import AsyncClient
 from joserfc.jwk import RSAKey
 
-from app.core.keys import MIN_BITS, load_keys
-from app.core.tokens import LEEWAY, Tokens, TokenType
-from tests.accounts import Account
+from app.core.keys import load_keys
+from app.core.pem import MIN_BITS
+from app.core.tokens import LEEWAY, Claims, Tokens, TokenType
+from app.schemas.user import UserRead
+from tests.accounts import Account, Outbox, accounts_of
 
 OWN = RSAKey.generate_key(MIN_BITS)
 ME = "/api/v1/users/me"
@@ -191,11 +193,12 @@ USES: dict[TokenType, tuple[str, str, int]] = {
     ("kind", "use"), [(kind, use) for kind in TokenType for use in USES if kind != use]
 )
 async def test_token_is_accepted_for_its_own_use_only(
-    anonymous: AsyncClient, alice: Account, kind: TokenType, use: TokenType
+    anonymous: AsyncClient, alice: Account, outbox: Outbox, kind: TokenType, use: TokenType
 ) -> None:
     path, field, refused = USES[use]
+    proper = await proper_claims(use, alice, outbox)
 
-    body = {field: token_of(kind, alice), "new_password": NEXT}
+    body = {field: token_of(kind, alice, proper), "new_password": NEXT}
     response = await anonymous.post(path, json=body)
 
     assert response.status_code == refused
@@ -207,18 +210,40 @@ async def test_token_is_accepted_for_its_own_use_only(
 async def test_other_tokens_give_no_access(
     anonymous: AsyncClient, alice: Account, kind: TokenType
 ) -> None:
-    headers = {"Authorization": f"Bearer {token_of(kind, alice)}"}
+    proper = alice.app.state.tokens.read(alice.access_token, TokenType.ACCESS)
+    headers = {"Authorization": f"Bearer {token_of(kind, alice, proper)}"}
 
     response = await anonymous.get(ME, headers=headers)
 
     assert response.status_code == 401
 
 
-def token_of(kind: TokenType, alice: Account) -> str:
-    """Return a token with every claim that any of them has."""
+async def proper_claims(use: TokenType, alice: Account, outbox: Outbox) -> Claims:
+    """Return the claims of a token that is accepted for the use."""
+    token = alice.refresh_token
+    if use is TokenType.RESET:
+        await accounts_of(alice.app).send_reset(alice.email)
+        token = outbox.last_token
+    if use is TokenType.VERIFY:
+        user = UserRead.model_validate((await alice.sends("GET", ME)).json())
+        await accounts_of(alice.app).send_verification(user)
+        token = outbox.last_token
+    claims: Claims = alice.app.state.tokens.read(token, use)
+    return claims
+
+
+def token_of(kind: TokenType, alice: Account, proper: Claims) -> str:
+    """Return a token that has nothing wrong with it but its type."""
     tokens: Tokens = alice.app.state.tokens
-    sid = str(tokens.read(alice.access_token, TokenType.ACCESS).session_id)
-    return tokens.issue(kind, alice.id, timedelta(minutes=1), sid=sid, fingerprint="x")
+    sid = tokens.read(alice.access_token, TokenType.ACCESS).session_id
+    return tokens.issue(
+        kind,
+        alice.id,
+        timedelta(minutes=1),
+        token_id=proper.token_id,
+        sid=str(sid),
+        fingerprint=proper.fingerprint,
+    )
 
 
 @pytest.mark.parametrize("use", USES)

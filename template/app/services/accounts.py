@@ -120,31 +120,22 @@ class AccountService:
             _log.warning("login_failed", user_id=str(user.id) if user else None)
             raise InvalidCredentialsError
         _log.info("logged_in", user_id=str(session.user_id), session_id=str(session.id))
-        return self._pair(session)
+        return self.tokens_of(session)
 
     async def _begin(self, user_id: UUID, hashed: str | None, kept: str | None) -> Session | None:
         values = {"the_user_id": user_id, "old_hash": hashed, "new_hash": kept}
         async with self._database.transaction() as connection:
             if await connection.scalar(_RENEW_HASH, values) is None:
                 return None
-            return await sessions.begin(connection, user_id, self._session_end())
+            return await sessions.begin(connection, user_id, self.session_lifetime)
 
-    async def begin_session(self, user_id: UUID) -> TokenPair:
-        """Log in a user who has shown in another way who they are; earlier sessions end.
+    @property
+    def session_lifetime(self) -> timedelta:
+        """How long a session lasts, however often it is refreshed."""
+        return timedelta(days=self._settings.refresh_token_expire_days)
 
-        Raises:
-            InvalidCredentialsError: the account is not active.
-        """
-        async with self._database.transaction() as connection:
-            session = await sessions.begin(connection, user_id, self._session_end())
-        if session is None:
-            raise InvalidCredentialsError
-        return self._pair(session)
-
-    def _session_end(self) -> datetime:
-        return datetime.now(UTC) + timedelta(days=self._settings.refresh_token_expire_days)
-
-    def _pair(self, session: Session) -> TokenPair:
+    def tokens_of(self, session: Session) -> TokenPair:
+        """Return the tokens that speak for a session, the refresh token for as long as it lasts."""
         lifetime = timedelta(minutes=self._settings.access_token_expire_minutes)
         sid = str(session.id)
         return TokenPair(
@@ -179,7 +170,7 @@ class AccountService:
             )
         if session is None:
             raise InvalidTokenError
-        return self._pair(session)
+        return self.tokens_of(session)
 
     async def send_verification(self, user: UserRead) -> None:
         """Send the token that shows whose the address is."""

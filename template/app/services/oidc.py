@@ -24,12 +24,13 @@ from app.core.oidc_errors import (
     UnknownTargetError,
 )
 from app.core.settings import Settings
-from app.core.user_errors import EmailTakenError, InvalidCredentialsError
+from app.core.user_errors import EmailTakenError
 from app.db.database import Database
 from app.db.types import server_now
 from app.models import Identity, LoginSession, OidcLogin, User
 from app.schemas.oidc import CallbackQuery, OidcTokenPair
 from app.schemas.user import normalized_email
+from app.services import sessions
 from app.services.accounts import AccountService
 from app.services.oidc_provider import OidcProviderClient, Proof
 
@@ -196,12 +197,13 @@ class OidcService:
             raise LoginFailedError
         proof = await provider.prove(response.code, login.nonce, login.code_verifier, response.iss)
         user_id = await self._user_of(name, proof, login.session_id)
-        try:
-            pair = await self._accounts.begin_session(user_id)
-        except InvalidCredentialsError:
+        async with self._database.transaction() as connection:
+            session = await sessions.begin(connection, user_id, self._accounts.session_lifetime)
+        if session is None:
             _log.warning("oidc_login_failed", provider=name, user_id=str(user_id))
-            raise LoginFailedError from None
+            raise LoginFailedError
         _log.info("oidc_login", provider=name, user_id=str(user_id))
+        pair = self._accounts.tokens_of(session)
         return OidcTokenPair(**pair.model_dump(), next=login.next_path)
 
     async def _take(self, name: str, state: str | None, browser_secret: str | None) -> sa.Row[Any]:

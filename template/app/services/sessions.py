@@ -2,7 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import sqlalchemy as sa
@@ -86,21 +86,21 @@ async def caller_of(connection: AsyncConnection, claims: Claims) -> Caller:
     return Caller(row.id, row.role, row.session_id)
 
 
-async def begin(connection: AsyncConnection, user_id: UUID, expires_at: datetime) -> Session | None:
+async def begin(connection: AsyncConnection, user_id: UUID, lifetime: timedelta) -> Session | None:
     """Begin a session and end all others of the user; nothing when the account is not active."""
     # The row stays locked until the commit: of several logins at once, the last one leaves its
     # session. (SQLite has one lock, which the first write takes.)
     if await connection.scalar(_LOCK_USER, {"the_user_id": user_id}) is None:
         return None
     await end_all(connection, user_id)
-    session = Session(uuid4(), user_id, uuid4(), expires_at)
+    session = Session(uuid4(), user_id, uuid4(), datetime.now(UTC) + lifetime)
     await connection.execute(
         _BEGIN,
         {
             "id": session.id,
             "user_id": user_id,
             "refresh_digest": _digest(session.refresh_token_id),
-            "expires_at": expires_at,
+            "expires_at": session.expires_at,
         },
     )
     return session
