@@ -1,11 +1,63 @@
 """Counting attempts, whether Redis answers or not."""
 
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+
 import pytest
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from app.core.auth_errors import RateLimitedError
 from app.core.rate_limits import RateLimiter
 from app.core.settings import Settings
+
+
+class Redis:
+    """A Redis server, as little of one as counts: each script is taken for the one that adds."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[bytes] = Counter()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while head := await reader.readline():
+            parts = [await self._part(reader) for _ in range(int(head[1:]))]
+            writer.write(self._answer(*parts))
+        writer.close()
+
+    async def _part(self, reader: asyncio.StreamReader) -> bytes:
+        length = int((await reader.readline())[1:])
+        return (await reader.readexactly(length + 2))[:-2]
+
+    def _answer(self, command: bytes, *arguments: bytes) -> bytes:
+        match command.upper(), arguments:
+            case b"EVALSHA", (_, b"1", key, _, amount):
+                self.counts[key] += int(amount)
+                return b":%d\r\n" % self.counts[key]
+            case b"GET", (key,):
+                count = b"%d" % self.counts[key]
+                return b"$%d\r\n%s\r\n" % (len(count), count)
+            case b"TTL", _:
+                return b":30\r\n"
+        return b"+OK\r\n"
+
+
+@pytest.fixture
+async def shared() -> AsyncIterator[Callable[[], RateLimiter]]:
+    """A function that returns a limiter, of which all count in one Redis."""
+    server = await asyncio.start_server(Redis().serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    limiters = []
+
+    def make() -> RateLimiter:
+        limiters.append(
+            RateLimiter(Settings(rate_limit_storage_uri=SecretStr(f"redis://127.0.0.1:{port}")))
+        )
+        return limiters[-1]
+
+    async with server:
+        yield make
+        for limiter in limiters:
+            await limiter.close()
 
 
 async def test_more_than_the_limit_is_refused_until_the_window_ends() -> None:
@@ -31,6 +83,18 @@ async def test_nothing_is_counted_when_limits_are_off() -> None:
 
     for _ in range(3):
         await limiter.hit("2/minute", "alice")
+
+
+async def test_processes_count_together_in_redis(shared: Callable[[], RateLimiter]) -> None:
+    one, other = shared(), shared()
+    await one.hit("2/minute", "alice")
+    await other.hit("2/minute", "alice")
+
+    with pytest.raises(RateLimitedError) as refused:
+        await one.hit("2/minute", "alice")
+
+    assert 29 <= refused.value.retry_after <= 31
+    await one.hit("2/minute", "bob")
 
 
 async def test_limits_hold_while_redis_does_not_answer() -> None:
