@@ -5,9 +5,10 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from httpx import ASGITransport, AsyncClient
+from httpx import AsyncClient
 
 from app import __main__, __version__, main
+from tests.clients import client_of
 
 
 async def create(client: AsyncClient, title: str, description: str | None = None) -> dict[str, Any]:
@@ -244,22 +245,22 @@ async def test_docs_are_hidden_in_production_unless_enabled(
     monkeypatch.setenv("ENVIRONMENT", environment)
     monkeypatch.setenv("DOCS_ENABLED", enabled)
 
-    transport = ASGITransport(main.create_app())
-    async with AsyncClient(transport=transport, base_url="http://test") as client:
+    async with client_of(main.create_app()) as client:
         paths = ("/docs", "/redoc", "/openapi.json")
         statuses = {(await client.get(path)).status_code for path in paths}
 
     assert statuses == {status}
 
 
-def test_server_is_given_its_options(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("options", [["--workers", "2"], ["--help"]])
+def test_server_is_given_its_options(monkeypatch: pytest.MonkeyPatch, options: list[str]) -> None:
     started: list[list[str]] = []
-    monkeypatch.setattr(__main__, "uvicorn", started.append)
-    monkeypatch.setattr("sys.argv", ["app", "serve", "--workers", "2"])
+    monkeypatch.setattr(__main__, "uvicorn", lambda command, **_: started.append(command))
+    monkeypatch.setattr("sys.argv", ["app", "serve", *options])
 
     __main__.main()
 
-    assert started == [["app.main:app", "--no-server-header", "--workers", "2"]]
+    assert started == [["app.main:app", "--no-server-header", *options]]
 
 
 def test_openapi_document_is_printed(

@@ -30,7 +30,10 @@ def test_openapi_document_is_printed(indent: int) -> None:
 
 
 def test_serve_takes_the_options_of_uvicorn() -> None:
-    assert "--workers" in run("serve", "--help")
+    help_text = run("serve", "--help")
+
+    assert "Usage: python -m app serve [OPTIONS]" in help_text
+    assert "--workers" in help_text
 
 
 def test_commands_are_listed() -> None:
