@@ -9,10 +9,8 @@ from uuid import UUID
 import typer
 from pydantic import ValidationError
 
-from app.core.errors import DomainError
+from app.commands import faults_in_one_line, faults_of, open_database
 from app.core.settings import get_settings
-from app.db.database import Database
-from app.db.engine import create_engine
 from app.schemas.api_key import ApiKeyCreate, ApiKeyCreated, ApiKeyPage, ApiKeyQuery
 from app.services.api_keys import ApiKeyService
 
@@ -37,9 +35,9 @@ def create(
             {"name": name, "scopes": scopes, "expires_in_days": expires_in_days}
         )
     except ValidationError as error:
-        fault = error.errors()[0]
-        raise typer.BadParameter(f"{fault['loc'][0]}: {fault['msg']}") from None
-    created = asyncio.run(_create(data))
+        raise typer.BadParameter(faults_of(error)) from None
+    with faults_in_one_line():
+        created = asyncio.run(_create(data))
     typer.echo(f"Key, shown only now: {created.key}")
     typer.echo(f"Id: {created.id}")
 
@@ -50,7 +48,8 @@ def list_keys(
     limit: Annotated[int, typer.Option(min=1, max=100)] = 100,
 ) -> None:
     """Print the keys, the newest first."""
-    page = asyncio.run(_page(ApiKeyQuery(skip=skip, limit=limit)))
+    with faults_in_one_line():
+        page = asyncio.run(_page(ApiKeyQuery(skip=skip, limit=limit)))
     for key in page.items:
         state = "active" if key.is_active else "revoked"
         expiry = f"expires {key.expires_at:%Y-%m-%d}" if key.expires_at else "does not expire"
@@ -60,7 +59,8 @@ def list_keys(
 @api_keys_cli.command()
 def revoke(key: Annotated[str, typer.Argument(help="Its id or its prefix.")]) -> None:
     """Refuse a key from now on."""
-    asyncio.run(_revoke(_id_or_prefix(key)))
+    with faults_in_one_line():
+        asyncio.run(_revoke(_id_or_prefix(key)))
     typer.echo("Revoked.")
 
 
@@ -88,14 +88,6 @@ async def _revoke(key: UUID | str) -> None:
 
 @asynccontextmanager
 async def _api_keys() -> AsyncIterator[ApiKeyService]:
-    """Open the keys in a transaction; end the process with a line where it cannot be done."""
     settings = get_settings()
-    database = Database(create_engine(settings))
-    try:
-        async with database.transaction() as connection:
-            yield ApiKeyService(connection, settings)
-    except DomainError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(1) from None
-    finally:
-        await database.dispose()
+    async with open_database(settings) as database, database.transaction() as connection:
+        yield ApiKeyService(connection, settings)

@@ -3,12 +3,14 @@
 import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from fastapi import FastAPI
 from httpx import AsyncClient
+from pydantic import SecretStr
 from sqlmodel import SQLModel, col
 from typer.testing import CliRunner
 
@@ -206,3 +208,22 @@ def test_unfit_key_is_not_made(run: Run, option: str) -> None:
     run("create", option, exit_code=2)
 
     assert run("list") == ""
+
+
+def test_fault_is_told_as_it_is(run: Run) -> None:
+    output = run("create", "--name=a\0b", exit_code=2)
+
+    assert "name: must not contain NUL" in output
+
+
+@pytest.mark.parametrize("arguments", [("create",), ("list",), ("revoke", "ak0123456789")])
+def test_database_without_tables_is_told_of_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    settings = Settings(database_url=SecretStr(f"sqlite+aiosqlite:///{tmp_path}/app.db"))
+    monkeypatch.setattr(api_key_cli, "get_settings", lambda: settings)
+
+    result = CliRunner().invoke(cli, ["api-keys", *arguments])
+
+    assert result.exit_code == 1
+    assert result.output == "no such table: api_keys\n"

@@ -48,13 +48,24 @@ def test_pair_is_written_for_its_owner_only(tmp_path: Path) -> None:
     assert not RSAKey.import_key(public.read_bytes()).is_private
 
 
-def test_key_is_never_overwritten(tmp_path: Path) -> None:
-    (tmp_path / "private.pem").write_text("precious")
+@pytest.mark.parametrize("name", ["private.pem", "public.pem"])
+def test_key_is_never_overwritten(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("precious")
 
     result = run("keys", "generate", "--directory", str(tmp_path))
 
     assert result.exit_code == 1
-    assert (tmp_path / "private.pem").read_text() == "precious"
+    assert (tmp_path / name).read_text() == "precious"
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_key_that_cannot_be_written_is_told_of_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text("not a directory")
+
+    result = run("keys", "generate", "--directory", str(tmp_path / "keys"))
+
+    assert result.exit_code == 1
+    assert result.output == f"{tmp_path / 'keys'}: File exists\n"
 
 
 @pytest.mark.usefixtures("database")
