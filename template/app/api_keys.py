@@ -14,7 +14,7 @@ from app.core.configured_keys import ConfiguredKeys, find
 
 
 class Settings(BaseSettings):
-    """Read from the environment and, in development, from `.env`."""
+    """Read from the environment, then from `.env`."""
 
     model_config = SettingsConfigDict(
         env_file=".env", env_ignore_empty=True, extra="ignore", validate_default=True

@@ -24,7 +24,7 @@ class User(Table, table=True):
     # In lower case, so that it is unique whichever way it is written.
     email: str = Field(max_length=254, unique=True)
     full_name: str | None = Field(default=None, max_length=255)
-    # Without one, nobody logs in with a password.
+    # Optional: other ways to log in need none.
     hashed_password: str | None = Field(default=None, max_length=255)
     role: str = Field(
         default=Role.USER, max_length=16, index=True, sa_column_kwargs={"server_default": "user"}
