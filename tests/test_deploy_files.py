@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from tests.conftest import Render
-from tests.deploy.files import OVERLAYS, kustomize
+from tests.deploy.files import KUBECTL, OVERLAYS, kustomize
 from tests.deploy.running import Installed, install
 from tests.projects import Project
 from tests.questions import choices
@@ -500,7 +500,7 @@ def test_external_secret_can_be_added_to_an_overlay(
         stream.write("components: [../../components/external-secret]\n")
 
     built = subprocess.run(
-        ["kubectl", "kustomize", str(overlay.parent)], capture_output=True, check=True, text=True
+        [KUBECTL, "kustomize", str(overlay.parent)], capture_output=True, check=True, text=True
     ).stdout
 
     assert one("ExternalSecret", list(yaml.safe_load_all(built)))

@@ -8,6 +8,7 @@ import pytest
 
 from tests import matrix
 from tests.deploy.linters import LINTERS, Linter
+from tests.deploy.needs import lacks
 from tests.projects import run
 
 # One process: the distinct files are gathered once.
@@ -22,7 +23,7 @@ def _lint(linter: Linter, files: list[Path], directory: Path) -> "CompletedProce
     # Relative, because some of them take offence at a directory above.
     command = linter.command([str(file.relative_to(directory)) for file in files])
     if not which(command[0]):
-        pytest.skip(f"{command[0]} is not installed")
+        lacks(f"{command[0]} is not installed")
     return run(command, directory)
 
 

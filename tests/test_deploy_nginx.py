@@ -12,6 +12,7 @@ from shutil import which
 import pytest
 
 from tests.conftest import Render
+from tests.deploy.needs import lacks
 from tests.deploy.running import Client, Installed, free_port, install, running
 from tests.projects import environment
 
@@ -47,7 +48,7 @@ def nginx_before(upstream: int, project: Installed, directory: Path) -> Iterator
     """Start nginx with nothing changed but addresses and paths of this machine."""
     nginx = which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
     if not nginx:
-        pytest.skip("nginx is not installed")
+        lacks("nginx is not installed")
     certificate = directory / "certificate"
     certificate.mkdir()
     request = ["openssl", "req", "-x509", "-nodes", "-days", "1", "-subj", f"/CN={HOST}"]

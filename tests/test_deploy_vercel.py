@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Render
+from tests.deploy.needs import lacks
 from tests.deploy.running import Installed, install
 from tests.projects import environment
 from tests.test_deploy_image import signing_keys
@@ -66,9 +67,9 @@ def python() -> str:
     pyenv = sorted((Path.home() / ".pyenv" / "versions").glob("3.1[2-4].*/bin/python"))
     interpreters = [*found.stdout.split(), *(str(path) for path in pyenv)]
     if not interpreters:
-        pytest.skip(f"there is no Python {PYTHONS}")
+        lacks(f"there is no Python {PYTHONS}")
     if os.geteuid() != 0 or not which("unshare"):
-        pytest.skip("no root to make the file system read-only")
+        lacks("no root to make the file system read-only")
     return interpreters[0]
 
 

@@ -20,8 +20,8 @@ from tempfile import mkdtemp
 from typing import Any, Protocol
 
 import psutil
-import pytest
 
+from tests.deploy.needs import lacks
 from tests.deploy.running import running
 
 # Debian's own Python, so that the base can be made without a registry.
@@ -89,7 +89,7 @@ def engine(directory: Path) -> Engine:
     if os.geteuid() != 0:
         missing.append("root")
     if missing:
-        pytest.skip(f"no Docker engine, and for Buildah there is no {', no '.join(missing)}")
+        lacks(f"no Docker engine, and for Buildah there is no {', no '.join(missing)}")
     return Buildah(directory)
 
 

@@ -1,0 +1,21 @@
+"""What a machine lacks is skipped by a developer and fails where everything has to be there."""
+
+import pytest
+
+from tests.deploy.needs import lacks
+
+pytestmark = pytest.mark.deploy
+
+
+def test_what_is_lacking_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("REQUIRE_ALL", raising=False)
+
+    with pytest.raises(pytest.skip.Exception, match="no engine"):
+        lacks("no engine")
+
+
+def test_what_is_lacking_fails_where_all_is_required(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REQUIRE_ALL", "1")
+
+    with pytest.raises(pytest.fail.Exception, match="no engine"):
+        lacks("no engine")
