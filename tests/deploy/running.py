@@ -1,7 +1,6 @@
 """Generated applications with an environment of their own, and servers in front of requests."""
 
 import json
-import re
 import socket
 import subprocess
 import time
@@ -16,20 +15,83 @@ from typing import Any
 
 from tests.projects import Project, environment
 
-# A secret's default is left out.
-SETTINGS = """
+# Printed by the application's own Python: what only it knows. A setting is secret when its type is,
+# or a member of it by type or by name, as in a table of providers or of digests.
+FACTS = """
+import argparse
 import json
-from app.core.settings import Settings
+from contextlib import suppress
+from dataclasses import fields, is_dataclass
+from typing import get_args
+
+from pydantic import BaseModel, SecretStr
+
+def is_secret(kind):
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return any(is_secret(field.annotation) for field in kind.model_fields.values())
+    if is_dataclass(kind):
+        return any(is_secret(field.type) or field.name == "digest" for field in fields(kind))
+    return kind is SecretStr or any(is_secret(part) for part in get_args(kind))
+
+try:
+    from app.core.settings import Settings
+except ImportError:
+    try:
+        from app.api_keys import Settings
+    except ImportError:
+        from app.main import Settings
+
+from app.main import app
+from uvicorn.main import main as uvicorn
+
+def words(command, path=()):
+    yield " ".join(path)
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from words(inner, (*path, name))
+
+def words_of_parser(parser, path=()):
+    yield " ".join(path)
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for name, inner in action.choices.items():
+                yield from words_of_parser(inner, (*path, name))
+
+try:
+    from app.cli import cli
+    from typer.main import get_command
+    commands = list(words(get_command(cli)))
+except ImportError:
+    from app.__main__ import main
+    commands = []
+    def parse_known_args(parser):
+        commands.extend(words_of_parser(parser))
+        raise SystemExit
+    argparse.ArgumentParser.parse_known_args = parse_known_args
+    with suppress(SystemExit):
+        main()
+
 print(json.dumps({
-    name.upper(): None if "Secret" in repr(field.annotation) else str(field.default)
-    for name, field in Settings.model_fields.items()
+    "settings": {name.upper(): str(field.default) for name, field in Settings.model_fields.items()},
+    "secrets": [name.upper() for name, field in Settings.model_fields.items()
+                if is_secret(field.annotation)],
+    "paths": sorted(app.openapi()["paths"]),
+    "commands": commands,
+    "server_options": [option.name for option in uvicorn.params],
 }))
 """
-PATHS = """
-import json
-from app.main import app
-print(json.dumps(sorted(app.openapi()["paths"])))
-"""
+
+
+@dataclass(frozen=True)
+class Application:
+    """What deployment has to agree with."""
+
+    settings: dict[str, str]
+    """By the variables they are read from, with their defaults."""
+    secrets: list[str]
+    paths: list[str]
+    commands: list[str]
+    """What `python -m app` takes."""
+    server_options: list[str]
 
 
 @dataclass(frozen=True)
@@ -41,36 +103,9 @@ class Installed:
         return str(self.path / ".venv" / "bin" / "python")
 
     @cached_property
-    def settings(self) -> dict[str, str | None]:
-        """Every setting with its default, a secret's left out."""
-        if not (self.path / "app" / "core" / "settings.py").exists():
-            return self._settings_of_one_module()
-        settings: dict[str, str | None] = json.loads(self._print(SETTINGS))
-        return settings
-
-    def _settings_of_one_module(self) -> dict[str, str | None]:
-        """What the source reads, where no class has all of it; defaults are not looked for."""
-        settings: dict[str, str | None] = {}
-        for file in (self.path / "app").rglob("*.py"):
-            text = file.read_text(encoding="utf-8")
-            settings |= dict.fromkeys(re.findall(r'environ\S*?["\(]+([A-Z_]+)"', text), "")
-            for fields in re.findall(
-                r"^class \w+\(BaseSettings.*\n((?:    .*\n|\n)+)", text, re.MULTILINE
-            ):
-                for name, kind in re.findall(r"^    ([a-z_]+): (.+)", fields, re.MULTILINE):
-                    settings[name.upper()] = None if "Secret" in kind else ""
-        return settings
-
-    @property
-    def secrets(self) -> set[str]:
-        return {name for name, default in self.settings.items() if default is None}
-
-    @cached_property
-    def paths(self) -> set[str]:
-        return set(json.loads(self._print(PATHS)))
-
-    def _print(self, program: str) -> str:
-        return self.run(["python", "-c", program], {"ENVIRONMENT": "test"}).splitlines()[-1]
+    def application(self) -> Application:
+        printed = self.run(["python", "-c", FACTS], {"ENVIRONMENT": "test"})
+        return Application(**json.loads(printed.splitlines()[-1]))
 
     def run(self, command: list[str], extra: Mapping[str, str]) -> str:
         """Run a program of the environment and return what it prints."""
