@@ -304,6 +304,13 @@ FAULTS = [
         ("maxUnavailable: 1", "maxUnavailable: 0"),
     ),
     *faults(
+        "items_in_memory_are_in_one_replica",
+        "in-memory",
+        f"{BASE}/autoscaler.yaml",
+        ("maxReplicas: 1", "maxReplicas: 2"),
+        ("minReplicas: 1", "minReplicas: 3"),
+    ),
+    *faults(
         "secrets_are_referred_to_and_never_written",
         "kubernetes",
         f"{BASE}/settings.env",

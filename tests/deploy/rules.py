@@ -404,7 +404,7 @@ def connections_of_all_replicas_fit_the_database(
 @rule
 def production_has_three_replicas_and_survives_a_drain(delivery: Delivery) -> Iterator[str]:
     if "production" not in delivery.overlays or not delivery.has_database:
-        return
+        return  # one replica, by the rule below
     manifests = delivery.overlays["production"]
     scaler = manifests.spec("HorizontalPodAutoscaler")
     if not 3 <= scaler["minReplicas"] < scaler["maxReplicas"]:
@@ -415,6 +415,13 @@ def production_has_three_replicas_and_survives_a_drain(delivery: Delivery) -> It
         yield "a drain takes several at a time, or none"
     if manifests.spec("Deployment")["strategy"]["rollingUpdate"]["maxUnavailable"] != 0:
         yield "a release takes some away"
+
+
+@rule_of_overlays
+def items_in_memory_are_in_one_replica(delivery: Delivery, manifests: Manifests) -> Iterator[str]:
+    scaler = manifests.spec("HorizontalPodAutoscaler")
+    if not delivery.has_database and (scaler["minReplicas"], scaler["maxReplicas"]) != (1, 1):
+        yield f"{scaler['minReplicas']} to {scaler['maxReplicas']} replicas"
 
 
 @rule_of_overlays
