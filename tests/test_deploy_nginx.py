@@ -1,13 +1,18 @@
 """nginx, with the configuration that Compose gives it, in front of the application."""
 
+import json
 import os
 import re
+import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import which
+from ssl import CERT_NONE, create_default_context
+from typing import Any
 
 import pytest
 
@@ -41,6 +46,35 @@ class Stack:
 
     def log(self, name: str) -> str:
         return (self.directory / name).read_text()
+
+    def logged(self, identifier: str) -> dict[str, Any]:
+        """nginx's line about the request, which it writes once it has answered."""
+        deadline = time.monotonic() + 5
+        while time.monotonic() < deadline:
+            for line in self.log("access.log").splitlines():
+                entry: dict[str, Any] = json.loads(line)
+                if entry["request_id"] == identifier:
+                    return entry
+            time.sleep(0.01)
+        raise AssertionError(f"nothing was logged about {identifier}")
+
+
+def send_raw(port: int, data: bytes, *, tls: bool = True) -> tuple[int, dict[str, Any]]:
+    """Send what no client of HTTP would, and return the answer's status and problem document."""
+    context = create_default_context()
+    context.check_hostname = False
+    context.verify_mode = CERT_NONE
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as plain:
+        connection = context.wrap_socket(plain) if tls else plain
+        connection.sendall(data)
+        answer = b""
+        while part := connection.recv(65536):
+            answer += part
+        if tls:
+            connection.close()
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert b"\r\nContent-Type: application/problem+json\r\n" in head, answer
+    return int(head.split()[1]), json.loads(body)
 
 
 @contextmanager
@@ -147,6 +181,67 @@ def test_large_body_is_refused(stack: Stack) -> None:
     assert answer.all("x-request-id") == [answer.json()["request_id"]]
 
 
+HOSTS = f"Host: {HOST}\r\nConnection: close\r\n".encode()
+
+
+@pytest.mark.parametrize(
+    ("request_line", "headers", "expected"),
+    [
+        (b"GET  HTTP/1.1", HOSTS, (400, "bad_request", "/")),
+        (b"GET /api/v1/health HTTP/1.1", b"", (400, "bad_request", "/api/v1/health")),
+        (b"TRACE /api/v1/items HTTP/1.1", HOSTS, (405, "method_not_allowed", "/api/v1/items")),
+        (b"GET /" + b"x" * 9000 + b" HTTP/1.1", HOSTS, (414, "uri_too_long", "/" + "x" * 1023)),
+        (
+            b"GET /api/v1/items?q=secret HTTP/1.1",
+            HOSTS + b"Cookie: " + b"x" * 40000 + b"\r\n",
+            (431, "request_header_fields_too_large", "/api/v1/items"),
+        ),
+        (
+            b"POST /api/v1/items HTTP/1.1",
+            HOSTS + b"Transfer-Encoding: x\r\n",
+            (501, "not_implemented", "/api/v1/items"),
+        ),
+        (b"GET / HTTP/9.0", HOSTS, (505, "http_version_not_supported", "/")),
+        # Nothing that is sent leaves its place in the document.
+        (b'TRACE /","code":"mine","x":"\\ HTTP/1.1', HOSTS, (405, "method_not_allowed", "/")),
+    ],
+    ids=["path", "host", "method", "uri", "headers", "coding", "version", "injection"],
+)
+def test_what_nginx_refuses_has_the_shape_of_other_errors(
+    stack: Stack, request_line: bytes, headers: bytes, expected: tuple[int, str, str]
+) -> None:
+    theirs = stack.application.send("GET", "/nothing").json()
+
+    answered, problem = send_raw(stack.nginx.port, request_line + b"\r\n" + headers + b"\r\n")
+
+    assert (answered, problem["code"], problem["instance"]) == expected
+    assert problem["status"] == answered
+    assert {name: type(value) for name, value in problem.items()} == {
+        name: type(value) for name, value in theirs.items()
+    }
+    assert "secret" not in str(problem)
+
+
+def test_plain_http_has_the_shape_of_other_errors(stack: Stack) -> None:
+    plain = b"GET /api/v1/health HTTP/1.1\r\n" + HOSTS + b"\r\n"
+
+    status, problem = send_raw(stack.nginx.port, plain, tls=False)
+
+    assert status == problem["status"] == 400
+    assert problem["instance"] == "/api/v1/health"
+
+
+def test_refused_request_is_logged_as_it_was_sent(stack: Stack) -> None:
+    body = b"x" * (1024 * 1024 + 1)
+
+    refused = stack.nginx.send("POST", "/api/v1/items?q=confidential", body=body)
+
+    assert refused.json()["instance"] == "/api/v1/items"
+    entry = stack.logged(refused.json()["request_id"])
+    assert (entry["method"], entry["path"], entry["status"]) == ("POST", "/api/v1/items", 413)
+    assert "confidential" not in stack.log("access.log")
+
+
 def test_large_answers_are_compressed_once(stack: Stack) -> None:
     item = b'{"title": "Milk", "description": "' + b"x" * 1900 + b'"}'
     headers = {"Content-Type": "application/json"}
@@ -169,7 +264,7 @@ def test_request_has_one_id_in_both_logs(stack: Stack) -> None:
     assert own.all("x-request-id") == ["mine-1"]
     (identifier,) = made.all("x-request-id")
     assert re.fullmatch(r"[0-9a-f]{32}", identifier)
-    assert identifier in stack.log("access.log")
+    assert stack.logged(identifier)["path"] == "/api/v1/health"
     assert identifier in stack.log("application.log")
 
 
@@ -189,3 +284,4 @@ def test_flood_is_held_back(stack: Stack) -> None:
     assert {answer.status for answer in refused} == {429}
     assert refused[0].all("retry-after") == ["1"]
     assert refused[0].json()["code"] == "too_many_requests"
+    assert refused[0].json()["instance"] == "/api/v1/health"
