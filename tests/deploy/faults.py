@@ -111,6 +111,16 @@ FAULTS = [
         (":?openssl rand -hex 32 makes one}", ":-c2VjcmV0}"),
     ),
     *faults(
+        "settings_reach_the_servers_of_compose",
+        "kubernetes",
+        COMPOSE,
+        ("${SMTP_HOST:-mailpit}", "mailpit"),
+        ("${PUBLIC_URL:-https://localhost:${HTTPS_PORT:-8443}}", "https://localhost"),
+        ("ENVIRONMENT: production", "ENVIRONMENT: ${ENVIRONMENT:-staging}"),
+        ("    env_file: *env_file\n    environment: *settings\n", "    environment: *settings\n"),
+        ("    network_mode: none\n", "    network_mode: none\n    env_file: *env_file\n"),
+    ),
+    *faults(
         "compose_starts_what_is_needed_first",
         "production",
         COMPOSE,

@@ -173,6 +173,23 @@ def secrets_of_compose_come_from_the_environment(delivery: Delivery) -> Iterator
 
 
 @rule_of_image
+def settings_reach_the_servers_of_compose(delivery: Delivery) -> Iterator[str]:
+    """From `.env`, but for those that follow from the other services."""
+    fixed = {"ENVIRONMENT", "DATABASE_URL", "FORWARDED_ALLOW_IPS", "RATE_LIMIT_STORAGE_URI"}
+    if not delivery.has_postgresql:
+        fixed.add("WEB_CONCURRENCY")
+    for name, service in delivery.services.items():
+        is_ours = name in {"app", "migrate"}
+        if service.get("env_file") != ([{"path": ".env", "required": False}] if is_ours else None):
+            yield f"{name} does not read .env, or should not"
+        for variable, value in service.get("environment", {}).items() if is_ours else ():
+            if variable not in fixed and not str(value).startswith(f"${{{variable}:"):
+                yield f"{name} sets {variable} itself"
+        if is_ours and service["environment"]["ENVIRONMENT"] != "production":
+            yield f"{name} may start half configured"
+
+
+@rule_of_image
 def compose_starts_what_is_needed_first(delivery: Delivery) -> Iterator[str]:
     services = delivery.services
     for name, service in services.items():
