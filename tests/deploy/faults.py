@@ -379,9 +379,29 @@ FAULTS = [
         ("policyTypes: [Ingress, Egress]", "policyTypes: [Ingress]"),
     ),
     *faults(
+        "connections_of_all_replicas_fit_the_database",
+        "kubernetes",
+        f"{BASE}/deployment.yaml",
+        ("minReadySeconds: 30", "minReadySeconds: 10"),
+    ),
+    *faults(
+        "namespace_can_be_made_first",
+        "minimal",
+        f"{BASE}/namespace.yaml",
+        ("    app.kubernetes.io/component: namespace\n", ""),
+    ),
+    *faults(
+        "namespace_can_be_made_first",
+        "minimal",
+        DOCUMENT,
+        ("component=namespace", "component=server"),
+    ),
+    *faults(
         "database_is_migrated_before_the_server_changes",
         "kubernetes",
         DOCUMENT,
+        ("jsonpath='{.status.conditions}'", "condition=complete"),
+        ("-timeout=30s job/migrate", "-timeout=30s job/migration"),
         ("component!=server", "component!=migrate"),
     ),
     *faults(

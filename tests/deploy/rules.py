@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from itertools import product
 from urllib.parse import urlsplit
 
-from tests.deploy.delivery import Delivery, Manifests
+from tests.deploy.delivery import Delivery, Manifests, Parsed
 from tests.deploy.images import UV
 
 Rule = Callable[[Delivery], Iterator[str]]
@@ -410,7 +410,11 @@ def connections_of_all_replicas_fit_the_database(
 ) -> Iterator[str]:
     if not delivery.has_postgresql:
         return
-    surge = manifests.spec("Deployment")["strategy"]["rollingUpdate"]["maxSurge"]
+    deployment = manifests.spec("Deployment")
+    # A pod that ends holds its connections until it has.
+    if deployment.get("minReadySeconds", 0) < manifests.server["terminationGracePeriodSeconds"]:
+        yield "pods that end are more than the surge"
+    surge = deployment["strategy"]["rollingUpdate"]["maxSurge"]
     replicas = manifests.spec("HorizontalPodAutoscaler")["maxReplicas"] + surge
     processes = replicas * int(manifests.settings["WEB_CONCURRENCY"])
     needed = processes * connections(manifests.settings, delivery) + len(manifests.jobs)
@@ -502,18 +506,35 @@ def what_is_needed_can_be_reached_and_nothing_else(
 
 
 @rule
+def namespace_can_be_made_first(delivery: Delivery) -> Iterator[str]:
+    for name, manifests in delivery.overlays.items():
+        (selector,) = re.findall(r"-l ([^ =']+)=([^`\s]+)", delivery.document)
+        first = [entry["kind"] for entry in manifests.objects if _label(entry, selector)]
+        if first != ["Namespace"]:
+            yield f"{name}: {first} come first"
+
+
+def _label(entry: Parsed, selector: tuple[str, str]) -> bool:
+    labels: dict[str, str] = entry["metadata"].get("labels", {})
+    return labels.get(selector[0]) == selector[1]
+
+
+@rule
 def database_is_migrated_before_the_server_changes(delivery: Delivery) -> Iterator[str]:
     if not delivery.has_database:
         return
     for name, manifests in delivery.overlays.items():
         (selector,) = re.findall(r"-l '([^=]+)!=([^']+)'", delivery.document)
-        later = [
-            entry["kind"]
-            for entry in manifests.objects
-            if entry["metadata"].get("labels", {}).get(selector[0]) == selector[1]
-        ]
+        later = [entry["kind"] for entry in manifests.objects if _label(entry, selector)]
         if later != ["Deployment"]:
             yield f"{name}: {later} come later"
+        ended, complete = re.findall(r"kubectl wait --for=(\S+) \S+ job/(\w+)", delivery.document)
+        job = manifests.one("Job")["metadata"]["name"]
+        if (ended, complete) != (
+            ("jsonpath='{.status.conditions}'", job),
+            ("condition=complete", job),
+        ):
+            yield "a migration that fails is waited for"
         (container,) = manifests.spec("Job")["template"]["spec"]["containers"]
         if container["command"] != ["alembic", "upgrade", "head"]:
             yield f"{name}: {container['command']}"
