@@ -1,12 +1,15 @@
 """The operator's commands."""
 
 import json
+import os
 
 import pytest
 from typer.testing import CliRunner
 
 from app.cli import cli
 from app.main import app
+
+NAME = "FORWARDED_ALLOW_IPS"
 
 
 def run(*arguments: str) -> str:
@@ -34,6 +37,17 @@ def test_serve_takes_the_options_of_uvicorn() -> None:
 
     assert "Usage: python -m app serve [OPTIONS]" in help_text
     assert "--workers" in help_text
+
+
+@pytest.mark.parametrize(("given", "believed"), [({}, ""), ({NAME: "10.0.0.1"}, "10.0.0.1")])
+def test_only_proxies_that_are_named_are_believed(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, str], believed: str
+) -> None:
+    monkeypatch.setattr("os.environ", os.environ | given)
+
+    run("serve", "--help")
+
+    assert os.environ[NAME] == believed
 
 
 def test_commands_are_listed() -> None:
