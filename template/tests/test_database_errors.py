@@ -1,8 +1,12 @@
 """Which errors of PostgreSQL mean «later», not «never»."""
 
+import logging
+
 import pytest
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 
+from app.core.logging import configure_logging
+from app.core.settings import Settings
 from app.db.errors import is_transient
 
 
@@ -42,3 +46,14 @@ def test_invalidated_connections_pass() -> None:
     lost.connection_invalidated = True
 
     assert is_transient(lost)
+
+
+def test_rows_that_an_error_shows_are_not_logged(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(Settings(log_level="info"))
+    error = RuntimeError('violates "x"\nDETAIL:  Failing row contains (hunter2).')
+
+    logging.getLogger("anything").error("It failed", exc_info=error)
+
+    output = capsys.readouterr().out
+    assert "violates" in output
+    assert "hunter2" not in output
