@@ -106,6 +106,12 @@ async def test_body_that_is_no_json_is_refused(client: AsyncClient, body: str) -
     assert [error["field"] for error in problem(response, 422)["errors"]] == ["body"]
 
 
+async def test_one_answer_names_a_hundred_faults_at_most(client: AsyncClient) -> None:
+    response = await client.get("/api/v1/items", params={f"unknown_{n}": "" for n in range(150)})
+
+    assert len(problem(response, 422)["errors"]) == 100
+
+
 async def test_body_over_the_limit_is_refused_before_it_is_sent(client: AsyncClient) -> None:
     async def body() -> AsyncIterator[bytes]:
         pytest.fail("the body was read")

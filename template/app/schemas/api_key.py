@@ -1,21 +1,28 @@
 """Requests and responses about API keys."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from app.schemas.text import Text
 
 Scope = Literal["items:read", "items:write", "keys:admin"]
 
 
+def _is_printable(name: str) -> str:
+    # Operators list keys in a terminal, which control characters would steer.
+    if not name.isprintable():
+        raise ValueError("must not contain control characters or line breaks")
+    return name
+
+
 class ApiKeyCreate(BaseModel):
     """A key to be made."""
 
-    name: Annotated[Text, Field(min_length=1, max_length=100)]
-    scopes: Annotated[list[Scope], Field(min_length=1)]
+    name: Annotated[Text, Field(min_length=1, max_length=100), AfterValidator(_is_printable)]
+    scopes: Annotated[list[Scope], Field(min_length=1, max_length=len(get_args(Scope)))]
     expires_in_days: Annotated[int, Field(ge=1, le=3650)] | None = Field(
         default=None, description="Left out, it lasts as long as the key that makes it."
     )
