@@ -16,7 +16,7 @@ from joserfc.jwk import ECKey, OctKey, RSAKey
 from starlette.responses import JSONResponse
 
 from app.core.settings import Settings
-from app.models import OidcLogin, User
+from app.models import Identity, OidcLogin, User
 from tests.accounts import new_account
 from tests.oidc_provider import CLIENT_ID, CLIENT_SECRET, OIDC, Browser, Provider, signed
 
@@ -429,6 +429,8 @@ async def test_closed_account_is_not_opened_by_its_address(browser: Browser, app
     response = await browser.logs_in()
 
     assert (response.status_code, response.json()["code"]) == FAILED
+    async with app.state.database.reading() as connection:
+        assert (await connection.execute(sa.select(Identity))).all() == []
 
 
 # ── What the provider says no to ─────────────────────────────────────────────────────────────────

@@ -98,6 +98,7 @@ FORGERIES: dict[str, Callable[[Forger], str]] = {
     "audiences without ours": lambda it: it.signed(aud=["another", "one"]),
     "type refresh": lambda it: it.alice.refresh_token,
     "type unknown": lambda it: it.signed(type="admin"),
+    "two types": lambda it: it.signed(type=["access", "refresh"]),
     "expired": lambda it: it.signed(exp=NOW - LEEWAY - 1),
     "exp that is text": lambda it: it.signed(exp=str(NOW + 900)),
     "exp that is infinite": lambda it: it.signed(exp=float("inf")),
@@ -164,6 +165,17 @@ async def test_other_credentials_are_refused(anonymous: AsyncClient, authorizati
 
     assert response.status_code == 401
     assert response.headers["WWW-Authenticate"].startswith("Bearer")
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+async def test_two_credentials_are_refused(
+    anonymous: AsyncClient, alice: Account, is_first: bool
+) -> None:
+    headers = [("Authorization", f"Bearer {alice.access_token}"), ("Authorization", "Bearer x")]
+
+    response = await anonymous.get(ME, headers=headers if is_first else headers[::-1])
+
+    assert response.status_code == 401
 
 
 async def test_token_in_the_query_is_not_looked_at(anonymous: AsyncClient, alice: Account) -> None:

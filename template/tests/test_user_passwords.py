@@ -77,6 +77,7 @@ async def test_password_is_the_same_however_it_is_typed(anonymous: AsyncClient) 
         "qwertyuiop12",
         "iloveyou1234",
         "aaaaaaaaaaaa",
+        "e\N{COMBINING ACUTE ACCENT}" * 6,
     ],
 )
 async def test_short_long_or_common_password_is_refused(

@@ -8,7 +8,7 @@ from fastapi.security.base import SecurityBase
 from fastapi.security.utils import get_authorization_scheme_param
 
 from app.core.tokens import Claims, Tokens, TokenType
-from app.core.user_errors import LoginRequiredError
+from app.core.user_errors import InvalidTokenError, LoginRequiredError
 
 # Relative, so that it holds under any root path.
 _LOGIN: Final = "api/v1/auth/login"
@@ -31,10 +31,13 @@ class AccessToken(SecurityBase):
 
         Raises:
             LoginRequiredError: there is no token.
-            InvalidTokenError: it is not valid.
+            InvalidTokenError: it is not valid, or not the only one: a gateway may have looked at
+                the other.
         """
-        header = request.headers.get("Authorization")
-        scheme, token = get_authorization_scheme_param(header)
+        headers = request.headers.getlist("Authorization")
+        if len(headers) > 1:
+            raise InvalidTokenError
+        scheme, token = get_authorization_scheme_param(headers[0] if headers else None)
         if scheme.lower() != "bearer":
             raise LoginRequiredError
         tokens: Tokens = request.app.state.tokens

@@ -37,13 +37,13 @@ def _commonest() -> frozenset[str]:
 
 def is_common(password: str) -> bool:
     """Tell whether it is one that attackers try first; case is ignored."""
-    return _normalized(password).casefold() in _commonest()
+    return normalized(password).casefold() in _commonest()
 
 
 async def hash_password(password: str) -> str:
     """Return the hash to keep."""
     return await asyncio.get_running_loop().run_in_executor(
-        _threads, _hasher.hash, _normalized(password)
+        _threads, _hasher.hash, normalized(password)
     )
 
 
@@ -54,13 +54,13 @@ async def verify_password(password: str, hashed: str | None) -> tuple[bool, str 
     takes as long.
     """
     is_right, renewed = await asyncio.get_running_loop().run_in_executor(
-        _threads, _hasher.verify_and_update, _normalized(password), hashed or _DUMMY_HASH
+        _threads, _hasher.verify_and_update, normalized(password), hashed or _DUMMY_HASH
     )
     if hashed is None or not is_right:
         return False, None
     return True, renewed or hashed
 
 
-def _normalized(password: str) -> str:
+def normalized(password: str) -> str:
     """Return the same text whichever way a keyboard composes its characters."""
     return unicodedata.normalize("NFKC", password)

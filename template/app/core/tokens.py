@@ -99,6 +99,9 @@ class Tokens:
         try:
             claims = jwt.decode(token, self._keys.accepted, registry=self._headers).claims
             self._claims[kind].validate(claims)
+            # The registry would find it in a list of types, too.
+            if claims["type"] != kind:
+                raise InvalidTokenError
             return Claims(
                 subject=UUID(claims["sub"]),
                 token_id=UUID(claims["jti"]),

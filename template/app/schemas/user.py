@@ -15,7 +15,7 @@ from pydantic import (
 )
 from pydantic.json_schema import SkipJsonSchema
 
-from app.core.passwords import MAX_LENGTH, MIN_LENGTH, is_common
+from app.core.passwords import MAX_LENGTH, MIN_LENGTH, is_common, normalized
 from app.schemas.text import STORABLE
 
 
@@ -44,7 +44,8 @@ def _is_not_too_long(password: SecretStr) -> SecretStr:
 
 
 def _is_acceptable(password: SecretStr) -> SecretStr:
-    if len(password) < MIN_LENGTH:
+    # As it is hashed: a letter and its accent count once, however they were typed.
+    if len(normalized(password.get_secret_value())) < MIN_LENGTH:
         raise ValueError(f"must have at least {MIN_LENGTH} characters")
     if is_common(password.get_secret_value()):
         raise ValueError("is one of the commonest passwords; choose another")

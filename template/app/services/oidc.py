@@ -72,7 +72,7 @@ _LINKER = (
         col(User.is_active).is_(True),
     )
 )
-_BY_EMAIL = sa.select(col(User.id), col(User.is_verified)).where(
+_BY_EMAIL = sa.select(col(User.id), col(User.is_verified), col(User.is_active)).where(
     col(User.email) == sa.bindparam("the_email")
 )
 _SIGN_UP = sa.insert(User)
@@ -269,6 +269,7 @@ async def _user_by_email(connection: AsyncConnection, proof: Proof) -> UUID:
     Raises:
         EmailNotVerifiedError: it vouches for none.
         EmailTakenError: whoever signed up with the address has not shown it to be theirs.
+        LoginFailedError: the account is closed; nothing is linked to it.
     """
     try:
         email = normalized_email(proof.verified_email or "")
@@ -285,6 +286,8 @@ async def _user_by_email(connection: AsyncConnection, proof: Proof) -> UUID:
         return user_id
     if not user.is_verified:
         raise EmailTakenError
+    if not user.is_active:
+        raise LoginFailedError
     return user.id  # type: ignore[no-any-return]
 
 
