@@ -10,7 +10,8 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from app.core.rate_limits import RateLimiter
 from app.core.settings import Settings
-from tests.accounts import PASSWORD, Account
+from app.schemas.user import UserRead
+from tests.accounts import PASSWORD, Account, Outbox, accounts_of
 from tests.clients import client_of
 
 WRONG = "not the password of anyone"
@@ -102,6 +103,25 @@ async def test_session_is_limited_from_everywhere(app: FastAPI, alice: Account) 
     ]
 
     assert [response.status_code for response in responses] == [200, 401, 429]
+
+
+@pytest.mark.parametrize("kind", ["reset", "verify"])
+async def test_token_of_an_e_mail_is_limited_from_everywhere(
+    app: FastAPI, alice: Account, outbox: Outbox, kind: str
+) -> None:
+    path, content = LIMITED[kind]
+    if kind == "reset":
+        await accounts_of(app).send_reset(alice.email)
+    else:
+        user = await alice.sends("GET", "/api/v1/users/me")
+        await accounts_of(app).send_verification(UserRead.model_validate(user.json()))
+    body = content["json"] | {"token": outbox.last_token}
+
+    responses = [
+        await client_from(app, f"192.0.2.{number}").post(path, json=body) for number in range(3)
+    ]
+
+    assert [response.status_code for response in responses] == [204, 400, 429]
 
 
 async def test_guesses_of_the_current_password_are_limited(alice: Account) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 import pytest
 from asgi_lifespan import LifespanManager
@@ -10,13 +11,16 @@ from fastapi import FastAPI
 from httpx import AsyncClient, Response
 from pydantic import SecretStr
 
+from app.core.passwords import hash_password
 from app.core.settings import Settings
 from app.main import create_app
 from app.models import Role
-from tests.accounts import PASSWORD, Account, Outbox, new_account
+from app.services import accounts
+from tests.accounts import PASSWORD, Account, Outbox, logged_in, new_account
 from tests.clients import client_of
 
 AT_ONCE = 8
+NEXT = "another horse and its battery"
 
 
 @pytest.fixture
@@ -80,7 +84,7 @@ async def test_of_several_resets_one_succeeds(
     outbox = Outbox(app.state.settings)
     app.state.mailer = outbox
     await anonymous.post("/api/v1/auth/forgot-password", json={"email": alice.email})
-    body = {"token": outbox.last_token, "new_password": "another horse and its battery"}
+    body = {"token": outbox.last_token, "new_password": NEXT}
 
     responses = await at_once(lambda: anonymous.post("/api/v1/auth/reset-password", json=body))
 
@@ -111,6 +115,65 @@ async def test_of_several_confirmations_one_succeeds(anonymous: AsyncClient, app
     responses = await at_once(lambda: anonymous.post("/api/v1/auth/verify-email", json=body))
 
     assert counted(responses) == {204: 1, 400: AT_ONCE - 1}
+
+
+@pytest.mark.parametrize("what", ["login", "sign-up", "reset", "change"])
+async def test_no_connection_is_held_while_a_password_is_hashed(
+    app: FastAPI,
+    anonymous: AsyncClient,
+    alice: Account,
+    monkeypatch: pytest.MonkeyPatch,
+    what: str,
+) -> None:
+    outbox = Outbox(app.state.settings)
+    app.state.mailer = outbox
+    await anonymous.post("/api/v1/auth/forgot-password", json={"email": alice.email})
+    pool = app.state.database._engine.pool  # noqa: SLF001
+    held: list[int] = []
+
+    def noting(hashing: Any) -> Any:
+        async def hash_noting(*arguments: Any) -> Any:
+            held.append(pool.checkedout())
+            return await hashing(*arguments)
+
+        return hash_noting
+
+    for name in ("hash_password", "verify_password"):
+        hashing = noting(getattr(accounts, name))
+        monkeypatch.setattr(accounts, name, hashing)
+
+    if what == "login":
+        form = {"username": alice.email, "password": PASSWORD}
+        response = await anonymous.post("/api/v1/auth/login", data=form)
+    elif what == "sign-up":
+        new = {"email": "carol@example.com", "password": PASSWORD}
+        response = await anonymous.post("/api/v1/auth/sign-up", json=new)
+    elif what == "reset":
+        body = {"token": outbox.last_token, "new_password": NEXT}
+        response = await anonymous.post("/api/v1/auth/reset-password", json=body)
+    else:
+        body = {"current_password": PASSWORD, "new_password": NEXT}
+        response = await alice.sends("POST", "/api/v1/users/me/password", json=body)
+
+    assert response.is_success
+    assert set(held) == {0}
+
+
+async def test_session_that_ends_meanwhile_changes_no_password(
+    app: FastAPI, anonymous: AsyncClient, alice: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hash_after_another_login(password: str) -> str:
+        await logged_in(app, alice.id, alice.email)
+        return await hash_password(password)
+
+    monkeypatch.setattr(accounts, "hash_password", hash_after_another_login)
+    body = {"current_password": PASSWORD, "new_password": NEXT}
+
+    response = await alice.sends("POST", "/api/v1/users/me/password", json=body)
+
+    form = {"username": alice.email, "password": PASSWORD}
+    assert response.status_code == 401
+    assert (await anonymous.post("/api/v1/auth/login", data=form)).status_code == 200
 
 
 async def test_administrators_who_leave_at_once_leave_one(app: FastAPI) -> None:

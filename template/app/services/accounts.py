@@ -18,14 +18,15 @@ from app.core.user_errors import (
     InvalidCredentialsError,
     InvalidLinkError,
     InvalidTokenError,
+    WrongPasswordError,
 )
 from app.db.database import Database
 from app.models import Role, User
 from app.schemas.auth import TokenPair
-from app.schemas.user import UserCreate, UserRead
+from app.schemas.user import PasswordChange, UserCreate, UserRead
 from app.services import sessions
 from app.services.email import Mailer
-from app.services.sessions import Session
+from app.services.sessions import Caller, Session
 
 # How long tokens from e-mails hold.
 RESET_LIFETIME: Final = timedelta(minutes=30)
@@ -55,6 +56,12 @@ _RESET = (
     .values(hashed_password=sa.bindparam("new_hash"), is_verified=True)
     .returning(col(User.email))
 )
+_SET_PASSWORD = (
+    sa.update(User)
+    .where(_HAS_ID, _HAD_PASSWORD, _IS_ACTIVE)
+    .values(hashed_password=sa.bindparam("new_hash"))
+    .returning(col(User.email))
+)
 _VERIFY = (
     sa.update(User)
     .where(
@@ -71,7 +78,7 @@ _log = structlog.get_logger("app.security")
 
 
 class AccountService:
-    """What can be done without an access token.
+    """What can be done without an access token, and what takes a password.
 
     Passwords are hashed while no connection is held; others would wait for it.
     """
@@ -180,13 +187,13 @@ class AccountService:
         hours = VERIFY_LIFETIME // timedelta(hours=1)
         await self._mailer.send(user.email, "verify_email", token=token, hours=hours)
 
-    async def verify_email(self, token: str) -> None:
+    async def verify_email(self, claims: Claims) -> None:
         """Take note that the address is its owner's.
 
         Raises:
-            InvalidLinkError: the token is not valid, was used, or is about another address.
+            InvalidLinkError: the token was used, or is about another address.
         """
-        claims, user = await self._owner_of(token, TokenType.VERIFY)
+        user = await self._owner_of(claims)
         if claims.fingerprint != _fingerprint(user.email):
             raise InvalidLinkError
         values = {"the_user_id": user.id, "the_email": user.email}
@@ -196,27 +203,32 @@ class AccountService:
         _log.info("email_verified", user_id=str(user.id))
 
     async def send_reset(self, email: str) -> None:
-        """Send the token that allows a new password, if an active account has this address."""
+        """Send the token that allows a new password, if an active account has this address.
+
+        Where there is none, the same is written and thrown away: whoever asks again at once would
+        feel the difference.
+        """
         user = await self._find(_BY_EMAIL, {"the_email": email})
-        if user is None or not user.is_active:
-            return
         token = self._tokens.issue(
             TokenType.RESET,
-            user.id,
+            user.id if user else uuid4(),
             RESET_LIFETIME,
-            fingerprint=_fingerprint(user.email, user.hashed_password),
+            fingerprint=_fingerprint(email, user.hashed_password if user else None),
         )
         minutes = RESET_LIFETIME // timedelta(minutes=1)
-        await self._mailer.send(user.email, "reset_password", token=token, minutes=minutes)
+        if user is None or not user.is_active:
+            self._mailer.write(email, "reset_password", token=token, minutes=minutes)
+            return
+        await self._mailer.send(email, "reset_password", token=token, minutes=minutes)
         _log.info("password_reset_asked", user_id=str(user.id))
 
-    async def reset_password(self, token: str, password: str) -> str:
+    async def reset_password(self, claims: Claims, password: str) -> str:
         """Set a new password, end all sessions, and return the address to tell of it.
 
         Raises:
-            InvalidLinkError: the token is not valid, or the account was changed since.
+            InvalidLinkError: the account was changed since the token was sent.
         """
-        claims, user = await self._owner_of(token, TokenType.RESET)
+        user = await self._owner_of(claims)
         if claims.fingerprint != _fingerprint(user.email, user.hashed_password):
             raise InvalidLinkError
         values = {
@@ -232,19 +244,55 @@ class AccountService:
         _log.info("password_reset", user_id=str(user.id))
         return email
 
+    async def change_password(self, caller: Caller, change: PasswordChange) -> str:
+        """Set a new password, end the other sessions, and return the address to tell of it.
+
+        Raises:
+            WrongPasswordError: the current one is another.
+            InvalidTokenError: the caller's session has ended meanwhile.
+        """
+        user = await self._find(_BY_ID, {"the_user_id": caller.id})
+        hashed = user.hashed_password if user else None
+        is_right, _ = await verify_password(change.current_password.get_secret_value(), hashed)
+        if not is_right:
+            _log.warning("password_change_failed", user_id=str(caller.id))
+            raise WrongPasswordError
+        values = {
+            "the_user_id": caller.id,
+            "old_hash": hashed,
+            "new_hash": await hash_password(change.new_password.get_secret_value()),
+        }
+        async with self._database.transaction() as connection:
+            email: str | None = await connection.scalar(_SET_PASSWORD, values)
+            if email is None:
+                raise WrongPasswordError
+            # The row is locked now: no login ends the session any more.
+            if not await sessions.lasts(connection, caller):
+                raise InvalidTokenError
+            await sessions.end_others(connection, caller)
+        _log.info("password_changed", user_id=str(caller.id))
+        return email
+
     async def tell_password_changed(self, email: str) -> None:
         """Tell the owner of an account, who may not be who changed it."""
         await self._mailer.send(email, "password_changed")
 
-    async def _owner_of(self, token: str, kind: TokenType) -> tuple[Claims, _UserRow]:
+    def read_link(self, token: str, kind: TokenType) -> Claims:
+        """Return what a token from an e-mail says.
+
+        Raises:
+            InvalidLinkError: it is not valid, or no longer.
+        """
         try:
-            claims = self._tokens.read(token, kind)
+            return self._tokens.read(token, kind)
         except InvalidTokenError:
             raise InvalidLinkError from None
+
+    async def _owner_of(self, claims: Claims) -> _UserRow:
         user = await self._find(_BY_ID, {"the_user_id": claims.subject})
         if user is None:
             raise InvalidLinkError
-        return claims, user
+        return user
 
     async def _find(
         self, statement: sa.Select[UUID, str, str | None, bool], values: dict[str, object]

@@ -34,16 +34,20 @@ class Mailer:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
 
-    async def send(self, to: str, template: str, **values: object) -> None:
-        """Send what the template says. A failure is logged, and troubles nobody else."""
+    def write(self, to: str, template: str, **values: object) -> EmailMessage:
+        """Return what the template says."""
         message = EmailMessage()
         message["From"] = self._settings.smtp_from
         message["To"] = to
         message["Subject"] = _SUBJECTS[template]
         page = _templates.get_template(f"{template}.txt")
         message.set_content(page.render(values, frontend_url=self._settings.frontend_url))
+        return message
+
+    async def send(self, to: str, template: str, **values: object) -> None:
+        """Send what the template says. A failure is logged, and troubles nobody else."""
         try:
-            await self.deliver(message)
+            await self.deliver(self.write(to, template, **values))
         except (OSError, TimeoutError, aiosmtplib.SMTPException) as error:
             _logger.warning("email_failed", template=template, cause=type(error).__name__)
 

@@ -44,6 +44,7 @@ _RENEW = (
     .values(refresh_digest=sa.bindparam("next_digest"))
     .returning(col(LoginSession.expires_at))
 )
+_LASTS = sa.select(col(LoginSession.id)).where(_IS_OF_TOKEN)
 _END = sa.delete(LoginSession).where(_IS_OF_TOKEN).returning(col(LoginSession.id))
 _END_ALL = sa.delete(LoginSession).where(_IS_OF_USER)
 _END_OTHERS = _END_ALL.where(col(LoginSession.id) != sa.bindparam("the_session_id"))
@@ -84,6 +85,12 @@ async def caller_of(connection: AsyncConnection, claims: Claims) -> Caller:
     if row is None:
         raise InvalidTokenError
     return Caller(row.id, row.role, row.session_id)
+
+
+async def lasts(connection: AsyncConnection, caller: Caller) -> bool:
+    """Tell whether the caller's session has not ended."""
+    values = {"the_session_id": caller.session_id, "the_user_id": caller.id}
+    return await connection.scalar(_LASTS, values) is not None
 
 
 async def begin(connection: AsyncConnection, user_id: UUID, lifetime: timedelta) -> Session | None:

@@ -9,15 +9,9 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlmodel import col
 
-from app.core.passwords import hash_password, verify_password
-from app.core.user_errors import (
-    EmailTakenError,
-    LastAdminError,
-    UserNotFoundError,
-    WrongPasswordError,
-)
+from app.core.user_errors import EmailTakenError, LastAdminError, UserNotFoundError
 from app.models import Role, User
-from app.schemas.user import PasswordChange, UserPage, UserQuery, UserRead
+from app.schemas.user import UserPage, UserQuery, UserRead
 from app.services import sessions
 from app.services.sessions import Caller
 
@@ -35,16 +29,6 @@ _PAGE = (
 # Changes nothing, and makes every other change of administrators wait.
 _LOCK_ADMINS = (
     sa.update(User).where(_IS_ADMIN).values(updated_at=col(User.updated_at)).returning(col(User.id))
-)
-_PASSWORD = sa.select(col(User.hashed_password)).where(_HAS_ID)
-_SET_PASSWORD = (
-    sa.update(User)
-    .where(
-        _HAS_ID,
-        col(User.hashed_password).is_not_distinct_from(sa.bindparam("old_hash")),
-    )
-    .values(hashed_password=sa.bindparam("new_hash"))
-    .returning(col(User.email))
 )
 _log = structlog.get_logger("app.security")
 
@@ -121,27 +105,3 @@ class UserService:
         admins = (await self._connection.scalars(_LOCK_ADMINS)).all()
         if list(admins) == [user_id]:
             raise LastAdminError
-
-    async def change_password(self, caller: Caller, change: PasswordChange) -> str:
-        """Set a new password, end the other sessions, and return the address to tell of it.
-
-        Raises:
-            WrongPasswordError: the current one is another.
-        """
-        hashed = await self._connection.scalar(_PASSWORD, {"the_user_id": caller.id})
-        current = change.current_password.get_secret_value()
-        is_right, _ = await verify_password(current, hashed)
-        if not is_right:
-            _log.warning("password_change_failed", user_id=str(caller.id))
-            raise WrongPasswordError
-        values = {
-            "the_user_id": caller.id,
-            "old_hash": hashed,
-            "new_hash": await hash_password(change.new_password.get_secret_value()),
-        }
-        email: str | None = await self._connection.scalar(_SET_PASSWORD, values)
-        if email is None:
-            raise WrongPasswordError
-        await sessions.end_others(self._connection, caller)
-        _log.info("password_changed", user_id=str(caller.id))
-        return email

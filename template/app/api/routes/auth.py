@@ -99,7 +99,9 @@ async def reset_password(
 ) -> None:
     """Set a new password with the token from the e-mail; all sessions end."""
     await limits.hit()
-    email = await accounts.reset_password(data.token, data.new_password.get_secret_value())
+    claims = accounts.read_link(data.token, TokenType.RESET)
+    await limits.hit_account(str(claims.subject))
+    email = await accounts.reset_password(claims, data.new_password.get_secret_value())
     later.add_task(accounts.tell_password_changed, email)
 
 
@@ -107,4 +109,6 @@ async def reset_password(
 async def verify_email(data: EmailVerification, accounts: Accounts, limits: CurrentLimits) -> None:
     """Confirm the e-mail address with the token that was sent to it."""
     await limits.hit()
-    await accounts.verify_email(data.token)
+    claims = accounts.read_link(data.token, TokenType.VERIFY)
+    await limits.hit_account(str(claims.subject))
+    await accounts.verify_email(claims)

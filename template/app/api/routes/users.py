@@ -5,7 +5,14 @@ from uuid import UUID
 
 from fastapi import APIRouter, BackgroundTasks, Query, status
 
-from app.api.dependencies import Accounts, CurrentAdmin, CurrentLimits, CurrentUser, Users
+from app.api.dependencies import (
+    Accounts,
+    CurrentAdmin,
+    CurrentLimits,
+    CurrentUser,
+    DetachedUser,
+    Users,
+)
 from app.api.problems import problem_responses
 from app.schemas.user import (
     PasswordChange,
@@ -49,17 +56,16 @@ async def delete_me(user: CurrentUser, users: Users) -> None:
     status_code=status.HTTP_204_NO_CONTENT,
     responses=problem_responses(status.HTTP_400_BAD_REQUEST, status.HTTP_429_TOO_MANY_REQUESTS),
 )
-async def change_my_password(  # noqa: PLR0913, PLR0917, each is injected
+async def change_my_password(
     change: PasswordChange,
-    user: CurrentUser,
-    users: Users,
+    user: DetachedUser,
     accounts: Accounts,
     limits: CurrentLimits,
     later: BackgroundTasks,
 ) -> None:
     """Change one's own password; all other sessions end."""
     await limits.hit(str(user.id))
-    email = await users.change_password(user, change)
+    email = await accounts.change_password(user, change)
     later.add_task(accounts.tell_password_changed, email)
 
 
