@@ -61,6 +61,11 @@ def no_blank_line_too_many(project: Project) -> Iterator[str]:
         in_python = file.endswith((".py", ".mako"))
         if content.startswith("\n") or (not in_python and "\n\n\n" in content):
             yield f"{file}: a blank line too many"
+        # Left by a block that `trim_blocks` does not trim, such as `raw`. A dash indents, too.
+        if file.endswith((".yml", ".yaml")):
+            opened = r"^( *)([\w.\"'-]+:)\n\n(?=\1 +\S)"
+            for _, key in re.findall(opened, content.replace("- ", "  "), re.MULTILINE):
+                yield f"{file}: a blank line after {key}"
 
 
 @check
@@ -131,7 +136,7 @@ WORDS: list[tuple[str, Callable[[Project], bool]]] = [
     (r"vercel|serverless", lambda p: p.answers["deploy"] == "vercel"),
     (r"github actions|\.github/", lambda p: p.answers["ci"] == "github"),
     (r"gitlab", lambda p: p.answers["ci"] == "gitlab"),
-    (r"import-linter|importlinter|lint-imports", lambda p: p.answers["layout"] == "modular"),
+    (r"import[-_ ]?linter|lint-imports", lambda p: p.answers["layout"] == "modular"),
     (r"\bMIT\b", lambda p: p.answers["license"] == "mit"),
     (r"apache", lambda p: p.answers["license"] == "apache-2.0"),
     (r"\bbsd\b", lambda p: p.answers["license"] == "bsd-3-clause"),

@@ -20,7 +20,12 @@ PLANTED = {
         ("README.md", "\nx"),
         ("README.md", "\n"),
     ],
-    "no_blank_line_too_many": [("README.md", "\n\n\nx\n"), ("x.txt", "\nx\n")],
+    "no_blank_line_too_many": [
+        ("README.md", "\n\n\nx\n"),
+        ("x.txt", "\nx\n"),
+        ("x.yaml", "a:\n\n  b: c\n"),
+        ("x.yml", "a:\n  - b:\n\n      c: d\n"),
+    ],
     "every_file_parses": [
         ("x.toml", "a = b\n"),
         ("x.yaml", "a: b: c\n"),
@@ -38,6 +43,7 @@ PLANTED = {
         ("app/docker.py", ""),
         ("README.md", "\nX-API-Key\n"),
         ("x.txt", "MIT\n"),
+        (".gitignore", ".import_linter_cache/\n"),
     ],
     "every_dependency_is_a_reserved_name": [
         ("pyproject.toml", '\n[dependency-groups.x]\ny = ["Zope.Interface>=1"]\n'),

@@ -1,11 +1,14 @@
 """Which files each answer brings, and which stay away without it."""
 
 import re
+import subprocess
 import tomllib
+from pathlib import Path
 
 import pytest
 
 from tests.conftest import Render
+from tests.hygiene import copy_with
 from tests.questions import choices
 
 BROUGHT = {
@@ -85,6 +88,31 @@ def test_document_tells_where_uv_is_before_it_is_used(
 def test_no_lock_file_is_shipped(render: Render, preset: str) -> None:
     """It would conflict on every update; the first `uv sync` makes it."""
     assert not (render(preset=preset).path / "uv.lock").exists()
+
+
+@pytest.mark.parametrize("preset", ["minimal", "standard", "production"])
+def test_git_ignores_secrets_and_leftovers_only(
+    render: Render, tmp_path: Path, preset: str
+) -> None:
+    project = copy_with(render(preset=preset), tmp_path, "README.md", "")
+    left = [
+        ".coverage",
+        ".coverage.host.1",
+        ".env",
+        ".env.production",
+        ".venv/x",
+        "app/__pycache__/a",
+    ]
+    for file in left:
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).touch()
+    git = ["git", "-C", str(tmp_path)]
+    subprocess.run([*git, "init", "--quiet"], check=True)
+
+    listing = [*git, "ls-files", "--others", "--exclude-standard"]
+    kept = subprocess.run(listing, check=True, capture_output=True, text=True).stdout
+
+    assert sorted(kept.splitlines()) == [file for file in project.files if file not in left]
 
 
 def test_minimal_application_is_one_short_module(render: Render) -> None:
