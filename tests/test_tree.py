@@ -32,8 +32,25 @@ BROUGHT = {
         {"preset": "production"},
         ["app/api_key_cli.py", "app/models/api_key.py", "app/services/api_keys.py"],
     ),
-    "docker": ({}, {"deploy": "none"}, ["Dockerfile", ".dockerignore"]),
+    "jwt": (
+        {"preset": "production"},
+        {"preset": "internal"},
+        ["app/api/routes/auth.py", "app/models/user.py", "app/templates", "app/user_cli.py"],
+    ),
+    "oauth2": (
+        {"preset": "kubernetes"},
+        {"preset": "production"},
+        ["app/api/routes/oidc.py", "app/models/identity.py", "app/services/oidc.py"],
+    ),
+    "docker": ({}, {"deploy": "none"}, ["Dockerfile", ".dockerignore", "compose.yaml", "deploy"]),
+    "kubernetes": (
+        {"preset": "kubernetes"},
+        {"preset": "production"},
+        ["deploy/kubernetes/base", "deploy/kubernetes/overlays/production"],
+    ),
+    "vercel": ({"preset": "serverless"}, {"preset": "kubernetes"}, ["vercel.json"]),
     "github": ({}, {"ci": "none"}, [".github"]),
+    "gitlab": ({"ci": "gitlab"}, {}, [".gitlab-ci.yml", "renovate.json"]),
     "license": ({"license": "mit"}, {}, ["LICENSE"]),
 }
 
@@ -54,6 +71,12 @@ def test_files_stay_away_without_their_answer(render: Render, scenario: str) -> 
     project = render(**left_out)
 
     assert [path for path in brought if (project.path / path).exists()] == []
+
+
+def test_every_answer_has_a_scenario() -> None:
+    answers = {answer for question in ("auth", "deploy", "ci") for answer in choices(question)}
+
+    assert answers - {"none"} <= set(BROUGHT)
 
 
 COMMON = [
