@@ -46,7 +46,7 @@ PLANTED = {
         (".gitignore", ".import_linter_cache/\n"),
     ],
     "every_dependency_is_a_reserved_name": [
-        ("pyproject.toml", '\n[dependency-groups.x]\ny = ["Zope.Interface>=1"]\n'),
+        ("pyproject.toml", '\n[dependency-groups.x]\n"Zope.Interface>=1" = []\n'),
     ],
     "documents_point_at_what_exists": [
         ("README.md", "\n[x](docs/missing.md)\n"),
