@@ -43,7 +43,7 @@ def list_keys() -> None:
 
 
 @api_keys_cli.command()
-def revoke(digest: Annotated[str, typer.Argument(help="As much of it as tells it apart.")]) -> None:
+def revoke(digest: Annotated[str, typer.Argument(help="Its digest, or a start of it.")]) -> None:
     """Print what to set API_KEYS to, so that the key is refused from the next start on."""
     keys = get_settings().api_keys
     found = [key for key in keys if key.digest.startswith(digest)]

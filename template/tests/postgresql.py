@@ -25,7 +25,7 @@ _CACHE = Path(__file__).parent.parent / ".pytest_cache"
 def new_database(name: str) -> Iterator[str]:
     """Create an empty database, and drop it at the end.
 
-    It stands on the server of `TEST_DATABASE_URL`, whose database must have «test» in its name and
+    It stands on the server of `TEST_DATABASE_URL`, whose database must have `test` in its name and
     is itself left alone; without one, on a server started from a wheel.
     """
     server = server_url()
@@ -85,7 +85,7 @@ def server_url() -> URL:
         return _embedded_server()
     url = make_url(async_database_url(configured, Environment.TEST))
     if "test" not in (url.database or ""):
-        pytest.exit("TEST_DATABASE_URL must name a database with «test» in its name", 4)
+        pytest.exit("TEST_DATABASE_URL must name a database with `test` in its name", 4)
     return url
 
 

@@ -1,4 +1,4 @@
-"""Which errors of PostgreSQL mean «later», not «never»."""
+"""Which errors of PostgreSQL are answered with 503: the same request may succeed later."""
 
 import logging
 

@@ -75,7 +75,7 @@ def test_database_that_is_not_for_tests_is_refused(
 ) -> None:
     monkeypatch.setenv("TEST_DATABASE_URL", f"postgresql://u:hunter2@host/{database}")
 
-    with pytest.raises(pytest.exit.Exception, match="must name a database with «test»"):
+    with pytest.raises(pytest.exit.Exception, match="must name a database with `test`"):
         postgresql.server_url()
 
 

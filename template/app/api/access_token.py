@@ -17,8 +17,8 @@ _LOGIN: Final = "api/v1/auth/login"
 class AccessToken(SecurityBase):
     """A dependency: what the access token says, before the database is asked.
 
-    OpenAPI is told of the password flow, with which Swagger UI can log in. One dependency, where
-    FastAPI's own scheme and the verification would be three, because every request pays for each.
+    OpenAPI is told of the password flow, with which Swagger UI can log in. It is one dependency
+    where FastAPI's own scheme and the verification would be three: every request pays for each.
     """
 
     def __init__(self) -> None:

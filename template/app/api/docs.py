@@ -76,7 +76,7 @@ def _page(page: HTMLResponse) -> HTMLResponse:
             " ".join(["script-src 'self'", *(f"'sha256-{script}'" for script in scripts)]),
             # Both pages write styles of their own into the document.
             "style-src 'self' 'unsafe-inline'",
-            # ReDoc searches in a worker that it makes of a blob.
+            # ReDoc searches in a worker that it makes from a blob.
             "worker-src blob:",
         ]
     )

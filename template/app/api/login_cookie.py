@@ -1,4 +1,4 @@
-"""The cookie by which a browser that was sent to a provider is known again."""
+"""The cookie by which a browser that was sent to a provider is recognised."""
 
 from fastapi import Request, Response
 
@@ -7,7 +7,7 @@ from app.services.oidc import LOGIN_LIFETIME
 
 
 class LoginCookie:
-    """One secret a browser: of several logins that are begun in it, the last one counts."""
+    """One secret for each browser: of several logins begun in it, the last one counts."""
 
     def __init__(self, request: Request, settings: Settings) -> None:
         self._is_secure = settings.public_url.startswith("https://")

@@ -1,13 +1,13 @@
 """How often someone may try to log in and the like, by network address and by account."""
 
 import hashlib
-import ipaddress
+from ipaddress import IPv6Address, ip_address, ip_network
 
 from fastapi import Request
 
 from app.core.rate_limits import RateLimiter
 
-# Whoever has one address of IPv6 has as many as a /64 has.
+# A client with IPv6 usually holds a whole /64.
 _PREFIX_OF_ONE_CLIENT = 64
 
 
@@ -24,14 +24,14 @@ class AuthLimits:
         """Count this attempt.
 
         Raises:
-            RateLimitedError: there were too many from this address, or upon this account.
+            RateLimitedError: there were too many from this address, or on this account.
         """
         await self._limiter.hit(self._limit, self._route, "address", self._address)
         if account is not None:
             await self.hit_account(account)
 
     async def hit_account(self, account: str) -> None:
-        """Count this attempt upon an account, of which its address has been counted already.
+        """Count this attempt on an account; that on its network address is counted already.
 
         Raises:
             RateLimitedError: there were too many.
@@ -42,12 +42,12 @@ class AuthLimits:
 
 
 def _network_of(request: Request) -> str:
-    """Return who connects: a proxy that is trusted has put the client in its place."""
+    """Return where the client connects from; behind a trusted proxy, uvicorn has put it in."""
     host = request.client.host if request.client else "unknown"
     try:
-        address = ipaddress.ip_address(host.partition("%")[0])
+        address = ip_address(host.partition("%")[0])
     except ValueError:
         return host
-    if address.version == 6 and address.ipv4_mapped is None:  # noqa: PLR2004, IPv6
-        return str(ipaddress.ip_network((address, _PREFIX_OF_ONE_CLIENT), strict=False))
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is None:
+        return str(ip_network((address, _PREFIX_OF_ONE_CLIENT), strict=False))
     return str(address)

@@ -11,7 +11,7 @@ from tempfile import NamedTemporaryFile
 from typing import Final
 
 _KEY = re.compile(r"(ak[0-9a-f]{10})_[A-Za-z0-9_-]{43}")
-# A key that nobody has: what is not a key is answered after the same work as a wrong one.
+# A key that nobody has, checked in place of what is not a key: refusing takes the same work.
 _NOBODY: Final = f"ak{'0' * 10}_{'0' * 43}"
 DEVELOPMENT_PEPPER: Final = Path(".keys/api_key_pepper")
 _PEPPER_LENGTH: Final = 32
@@ -31,7 +31,7 @@ def digest_of(key: str, pepper: str) -> str:
     """Return what is kept of a key.
 
     HMAC-SHA256: a secret of 256 bits cannot be guessed, so a slow hash would protect nothing more.
-    The pepper is kept apart from the digests; who can write digests can still make no key.
+    The pepper is kept apart from the digests: whoever can write digests still cannot make a key.
     """
     return hmac.digest(pepper.encode(), key.encode(), hashlib.sha256).hex()
 

@@ -9,7 +9,7 @@ from typing import Annotated, Final, Self
 from pydantic import BeforeValidator
 from pydantic_settings import NoDecode
 
-# What a key can be allowed.
+# What a key can allow.
 SCOPES: Final = ("items:read", "items:write")
 
 _DIGEST_LENGTH: Final = 64
@@ -17,7 +17,7 @@ _DIGEST_LENGTH: Final = 64
 
 @dataclass(frozen=True)
 class ConfiguredKey:
-    """A key as the settings have it: no one can use it who reads it there."""
+    """A key as the settings hold it; nobody can call with what is read there."""
 
     digest: str
     scopes: frozenset[str]
@@ -25,7 +25,7 @@ class ConfiguredKey:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read `digest/scope+scope/expiry`; a digest alone has every scope and no end.
+        """Read `digest/scope+scope/expiry`; a digest alone has every scope and never expires.
 
         Raises:
             ValueError: it is something else.
@@ -52,7 +52,7 @@ def _moment(text: str) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-# Not JSON, or JSON of something else than texts.
+# What is raised over text that is not JSON, or JSON of anything but texts.
 _MALFORMED: Final = (AttributeError, json.JSONDecodeError)
 
 
@@ -72,7 +72,7 @@ ConfiguredKeys = Annotated[tuple[ConfiguredKey, ...], NoDecode, BeforeValidator(
 def find(keys: tuple[ConfiguredKey, ...], digest: str) -> ConfiguredKey | None:
     """Return the key with this digest, unless it has expired.
 
-    Each digest is compared, in constant time: how long it takes tells nothing.
+    Each digest is compared, in constant time, so that the time taken tells nothing.
     """
     found = [key for key in keys if hmac.compare_digest(key.digest, digest)]
     now = datetime.now(UTC)

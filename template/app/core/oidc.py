@@ -18,7 +18,7 @@ from pydantic import (
 
 _WELL_KNOWN: Final = "/.well-known/openid-configuration"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
-# What the parser raises over text that is not JSON, or is nested without end.
+# What the parser raises over text that is not JSON, or is nested too deep.
 _NOT_JSON: Final = (ValueError, RecursionError)
 # A path on the one origin where people use the service, and nothing that a browser would take for
 # another origin.
@@ -59,7 +59,7 @@ class OidcProvider(BaseModel):
     client_id: Annotated[str, Field(min_length=1)]
     client_secret: Annotated[SecretStr, Field(min_length=1)]
     scopes: Annotated[list[str], BeforeValidator(_words)] = ["openid", "email", "profile"]
-    # A page that hands the query it is called with to our callback; by default the callback itself.
+    # A page that passes its query on to our callback; by default the callback itself.
     redirect_uri: HttpUrl | None = None
 
     @model_validator(mode="after")
@@ -77,7 +77,7 @@ class OidcProvider(BaseModel):
 
     @property
     def issuers(self) -> set[str]:
-        """Who the provider may say that it is: the URL does not tell whether a slash ends it."""
+        """What the provider may call itself: the URL does not tell whether a slash ends it."""
         if self.issuer is not None:
             return {self.issuer}
         base = self.metadata_url.removesuffix(_WELL_KNOWN)
@@ -128,7 +128,7 @@ def check_local_paths(paths: list[str]) -> list[str]:
 
 
 def default_public_url(hosts: list[str], *, is_deployed: bool) -> str:
-    """Return where a service that answers to these hosts is reached; nothing when that is open."""
+    """Return where a service that answers to these hosts is reached; nothing if unknown."""
     if not is_deployed:
         return "http://localhost:8000"
     return f"https://{hosts[0]}" if len(hosts) == 1 and "*" not in hosts[0] else ""

@@ -14,23 +14,23 @@ from typing import Final
 from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
 
-# Characters. The upper bound keeps anyone from making us hash a novel.
+# Characters. The upper bound keeps anyone from making us hash whole books.
 MIN_LENGTH: Final = 12
 MAX_LENGTH: Final = 128
 
-# Argon2id, 64 MiB and three passes; a hash made with other parameters is made anew when its owner
+# Argon2id with 64 MiB and three passes; a hash made with other parameters is renewed when its owner
 # logs in. One lane: four hashes of four lanes each would be sixteen threads against the event loop.
 _hasher = PasswordHash([Argon2Hasher(parallelism=1)])
-# Off the event loop, and few at once: each takes its memory while it is made.
+# Off the event loop, and few at once: each takes 64 MiB while it is made.
 _threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="password")
-# Where an account has no password to compare with, this one is, so that it takes as long.
+# Compared with when there is no account, so that refusing takes as long.
 _DUMMY_HASH: Final = _hasher.hash(secrets.token_urlsafe())
 
 
 @cache
 def _commonest() -> frozenset[str]:
-    # Those of zxcvbn's and Django's lists with 12 characters or more, and the shorter ones of them
-    # made longer in the usual ways.
+    # From the lists of zxcvbn and Django: those with 12 characters or more, and shorter ones made
+    # longer in the usual ways.
     path = Path(__file__).with_name("common_passwords.txt")
     return frozenset(path.read_text(encoding="utf-8").splitlines())
 
@@ -50,8 +50,8 @@ async def hash_password(password: str) -> str:
 async def verify_password(password: str, hashed: str | None) -> tuple[bool, str | None]:
     """Tell whether the hash is of this password, and return the hash to keep from now on.
 
-    There is a second value only when the password is right. Without a hash the answer is no, and
-    takes as long.
+    The second value is None unless the password is right. Without a hash the answer is no, after
+    the same time.
     """
     is_right, renewed = await asyncio.get_running_loop().run_in_executor(
         _threads, _hasher.verify_and_update, normalized(password), hashed or _DUMMY_HASH
@@ -62,5 +62,5 @@ async def verify_password(password: str, hashed: str | None) -> tuple[bool, str 
 
 
 def normalized(password: str) -> str:
-    """Return the same text whichever way a keyboard composes its characters."""
+    """Return the same text however a keyboard composed its characters."""
     return unicodedata.normalize("NFKC", password)

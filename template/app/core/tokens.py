@@ -18,12 +18,12 @@ from app.core.user_errors import InvalidTokenError
 # Seconds by which the clocks of two servers may differ.
 LEEWAY: Final = 5
 
-# What becomes of tokens that are malformed, forged or expired.
+# What is raised over tokens that are malformed, forged or expired.
 _NOT_VALID: Final = (JoseError, ValueError, RecursionError)
 
 
 class TokenType(StrEnum):
-    """What a token is for. None is accepted for another."""
+    """What a token is for. No type is accepted in place of another."""
 
     ACCESS = "access"
     REFRESH = "refresh"
@@ -39,7 +39,7 @@ class Claims:
     token_id: UUID
     # The session of an access or refresh token.
     session_id: UUID
-    # What has to be still the same for a token from an e-mail to hold.
+    # What must still be the same for a token from an e-mail to hold.
     fingerprint: str
 
 

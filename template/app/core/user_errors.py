@@ -36,7 +36,7 @@ class InvalidCredentialsError(UnauthenticatedError):
 
 
 class RefusedError(DomainError):
-    """Something that came with the request does not hold."""
+    """Something in the request is not accepted."""
 
 
 class InvalidLinkError(RefusedError):

@@ -10,13 +10,13 @@ from app.models.base import Table
 
 
 class ApiKey(Table, table=True):
-    """What is kept of a key: nothing to call with. Revoked ones stay, inactive."""
+    """What is kept of a key; nobody can call with it. Revoked ones stay, inactive."""
 
     __tablename__ = "api_keys"
     __table_args__ = (Index(None, "created_at", "id"),)
 
     name: str = Field(max_length=100)
-    # It names the key, in lists and to whoever finds it where it should not be.
+    # Names the key, in lists and when it turns up where it should not be.
     prefix: str = Field(max_length=12, unique=True)
     digest: str = Field(max_length=64)
     scopes: list[str] = Field(sa_type=JSON)

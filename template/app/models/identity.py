@@ -18,7 +18,7 @@ class Identity(Table, table=True):
     user_id: UUID = Field(foreign_key="users.id", ondelete="CASCADE", index=True)
     # The name in `OIDC_PROVIDERS`: it must never be given to another provider.
     provider: str = Field(max_length=32)
-    # The `sub` claim, which a provider gives to one person only and for ever.
+    # The `sub` claim, which a provider gives to one person only, for good.
     subject: str = Field(max_length=255)
 
     # To be loaded with the identity, by an option of the statement, or not at all.

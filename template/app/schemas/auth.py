@@ -24,7 +24,7 @@ class LoginForm(BaseModel):
         try:
             return normalized_email(value)
         except ValueError:
-            # Nobody has it, and that is told like a wrong password.
+            # Nobody has this name: it is refused like a wrong password.
             return value
 
 

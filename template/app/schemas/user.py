@@ -26,7 +26,7 @@ def normalized_email(text: str) -> str:
         ValueError: it is not an e-mail address.
     """
     try:
-        # ASCII: two addresses that look alike are not taken for each other when case is ignored.
+        # ASCII only: lower-casing other letters can make two addresses one.
         email = validate_email(text, check_deliverability=False, allow_smtputf8=False)
     except EmailNotValidError:
         raise ValueError("is not an e-mail address") from None
@@ -104,7 +104,7 @@ class UserUpdate(ProfileUpdate):
 
 
 class PasswordChange(BaseModel):
-    """The password of now, and the one from now on."""
+    """The current password, and the new one."""
 
     current_password: GivenPassword
     new_password: NewPassword
@@ -130,7 +130,7 @@ class UserQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    # The upper bound is what the databases can count to.
+    # What 32 bits hold: nobody has more rows to skip.
     skip: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     limit: Annotated[int, Field(ge=1, le=100)] = 50
 

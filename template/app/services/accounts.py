@@ -42,7 +42,7 @@ _SECRETS: sa.Select[UUID, str, str | None, bool] = sa.select(
 _BY_EMAIL = _SECRETS.where(col(User.email) == sa.bindparam("the_email"))
 _BY_ID = _SECRETS.where(_HAS_ID)
 _SIGN_UP = sa.insert(User).returning(*_COLUMNS)
-# Each holds only while the password is still the one that was looked at, and locks the row.
+# Each applies only while the password is still the one that was read, and locks the row.
 _RENEW_HASH = (
     sa.update(User)
     .where(_HAS_ID, _HAD_PASSWORD, _IS_ACTIVE)
@@ -52,7 +52,7 @@ _RENEW_HASH = (
 _RESET = (
     sa.update(User)
     .where(_HAS_ID, _HAD_PASSWORD, _IS_ACTIVE)
-    # Who reads mail at the address has shown that it is theirs.
+    # Whoever reads mail at the address has shown that it is theirs.
     .values(hashed_password=sa.bindparam("new_hash"), is_verified=True)
     .returning(col(User.email))
 )
@@ -116,8 +116,8 @@ class AccountService:
         """Begin a session, and end the earlier ones.
 
         Raises:
-            InvalidCredentialsError: no active account has this address and password; which of them
-                is wrong is not told, not even by the time it takes.
+            InvalidCredentialsError: no active account has this address and password. Nothing tells
+                which of them is wrong, not even the time it takes.
         """
         user = await self._find(_BY_EMAIL, {"the_email": email})
         hashed = user.hashed_password if user else None
@@ -188,7 +188,7 @@ class AccountService:
         await self._mailer.send(user.email, "verify_email", token=token, hours=hours)
 
     async def verify_email(self, claims: Claims) -> None:
-        """Take note that the address is its owner's.
+        """Mark the address as verified.
 
         Raises:
             InvalidLinkError: the token was used, or is about another address.
@@ -274,7 +274,7 @@ class AccountService:
         return email
 
     async def tell_password_changed(self, email: str) -> None:
-        """Tell the owner of an account, who may not be who changed it."""
+        """Tell the owner of the account, who may not be the one who changed it."""
         await self._mailer.send(email, "password_changed")
 
     def read_link(self, token: str, kind: TokenType) -> Claims:
@@ -303,5 +303,5 @@ class AccountService:
 
 
 def _fingerprint(*parts: str | None) -> str:
-    """Return what tells whether something is still the same, and nothing of what it is."""
+    """Return a digest that tells whether these are still the same, but not what they are."""
     return hashlib.sha256(repr(parts).encode()).hexdigest()

@@ -63,7 +63,7 @@ _log = structlog.get_logger(__name__)
 
 
 class ApiKeyNotFoundError(NotFoundError):
-    """No key with this id or prefix that is not revoked."""
+    """No key has this id or prefix, or it is revoked already."""
 
     code = "api_key_not_found"
 
@@ -81,7 +81,7 @@ class BroaderKeyError(ForbiddenError):
 
 
 def prefix_of(key: str) -> str:
-    """Return what names the key, and is no secret."""
+    """Return the part that names the key, which is no secret."""
     return key.partition("_")[0]
 
 
@@ -126,7 +126,7 @@ class ApiKeyService:
         return Caller(row.id, frozenset(row.scopes), row.expires_at, row.last_used_at)
 
     async def create(self, data: ApiKeyCreate, maker: Caller | None = None) -> ApiKeyCreated:
-        """Make a key. Without a maker, it is the operator who makes it, without bounds.
+        """Make a key. Without a maker, it is the operator's, and has no bounds.
 
         Raises:
             BroaderKeyError: the new key would have more scopes than its maker, or last longer.
@@ -187,7 +187,7 @@ def _refuse_broader(scopes: Sequence[str], expires_at: datetime | None, maker: C
 
 
 async def note_use(database: Database, caller: Caller) -> None:
-    """Record that the key was used. That it could not be is logged, and harms nobody."""
+    """Record that the key was used. A failure is logged, and the request goes on."""
     values = {"key_id": caller.id, "before": datetime.now(UTC) - _USE_INTERVAL}
     try:
         async with database.transaction() as connection:

@@ -45,7 +45,7 @@ class Mailer:
         return message
 
     async def send(self, to: str, template: str, **values: object) -> None:
-        """Send what the template says. A failure is logged, and troubles nobody else."""
+        """Send what the template says. A failure is logged and not raised."""
         try:
             await self.deliver(self.write(to, template, **values))
         except (OSError, TimeoutError, aiosmtplib.SMTPException) as error:
@@ -72,7 +72,7 @@ class Mailer:
 
     def _show(self, message: EmailMessage) -> None:
         if self._settings.environment.is_deployed:
-            # Never in the log: who reads it could take over accounts.
+            # Never in the log: whoever reads it could take over accounts.
             _logger.warning("email_not_sent", reason="SMTP_HOST is not set")
             return
         text = f"\nTo: {message['To']}\nSubject: {message['Subject']}\n\n{message.get_content()}"

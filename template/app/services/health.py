@@ -23,7 +23,7 @@ async def readiness(database: Database) -> Readiness:
     answer = asyncio.create_task(_ask(database))
     await asyncio.wait({answer}, timeout=PATIENCE)
     if not answer.done():
-        # To cancel takes seconds too when a connection hangs, and no probe waits for that.
+        # Cancelling takes seconds too when a connection hangs: the probe does not wait for it.
         answer.cancel()
         _given_up.add(answer)
         answer.add_done_callback(_forget)
@@ -40,5 +40,5 @@ async def _ask(database: Database) -> None:
 def _forget(answer: asyncio.Task[None]) -> None:
     _given_up.discard(answer)
     if not answer.cancelled():
-        # Taken, so that nobody is told of an error that nobody waits for.
+        # Retrieve it, or asyncio logs that it never was.
         answer.exception()

@@ -18,7 +18,7 @@ _COLUMNS = [col(getattr(Identity, name)) for name in IdentityRead.model_fields]
 _IS_OF_USER = col(Identity.user_id) == sa.bindparam("the_user_id")
 _ALL = sa.select(*_COLUMNS).where(_IS_OF_USER).order_by(col(Identity.created_at), col(Identity.id))
 _ENTITIES = sa.select(Identity).where(_IS_OF_USER).options(selectinload(Identity.user))  # type: ignore[arg-type]
-# Changes nothing, and makes every other change of this user's identities wait.
+# Changes nothing, but makes every other change of this user's identities wait.
 _LOCK_USER: sa.Update = (
     sa.update(User)
     .where(col(User.id) == sa.bindparam("the_user_id"))

@@ -38,7 +38,7 @@ from app.services.oidc_provider import OidcProviderClient, Proof
 LOGIN_LIFETIME: Final = timedelta(minutes=10)
 CALLBACK_PATH: Final = "/api/v1/auth/oidc/{provider}/callback"
 
-# Errors that tell of a fault at the provider (RFC 6749 section 4.1.2.1); all others say no.
+# Errors that tell of a fault at the provider (RFC 6749 section 4.1.2.1); all others mean no.
 _FAULTS: Final = {"server_error", "temporarily_unavailable"}
 _MAX_NAME: Final = 255
 
@@ -110,7 +110,7 @@ class OidcProviders:
 
 @dataclass(frozen=True, slots=True)
 class BegunLogin:
-    """Where to send the browser, and the secret by which it will be known again."""
+    """Where to send the browser, and the secret by which it is recognised afterwards."""
 
     url: str
     browser_secret: str
@@ -150,7 +150,7 @@ class OidcService:
 
         Raises:
             UnknownProviderError: there is no such provider.
-            EmailNotVerifiedError: the user has not shown whose the account's address is.
+            EmailNotVerifiedError: the user has not verified the account's address.
         """
         async with self._database.reading() as connection:
             await _linker(connection, session_id)
@@ -177,7 +177,7 @@ class OidcService:
     async def finish(
         self, name: str, response: CallbackQuery, browser_secret: str | None
     ) -> OidcTokenPair:
-        """Log in whom the provider sends back; earlier sessions end.
+        """Log in the person whom the provider sends back; earlier sessions end.
 
         Raises:
             UnknownProviderError: there is no such provider.
@@ -185,7 +185,7 @@ class OidcService:
             LoginDeniedError: the provider, or the person there, said no.
             LoginFailedError: nothing proves who it is, or the account is not active.
             EmailNotVerifiedError: there is no account, and the provider vouches for no address.
-            EmailTakenError: the address is that of an account that never showed it to be theirs.
+            EmailTakenError: an account has the address, and its owner has not verified it.
             IdentityTakenError: the identity to link is another user's.
         """
         provider = self._providers.get(name)
@@ -252,8 +252,8 @@ async def _linker(connection: AsyncConnection, session_id: UUID) -> UUID:
 
     Raises:
         LoginFailedError: the session has ended.
-        EmailNotVerifiedError: the account's address may be somebody else's, who will want it back.
-            They set a new password then, and would not know of another way in.
+        EmailNotVerifiedError: the account's address may be somebody else's. They could take the
+            account back with a new password, and would not know of this other way in.
     """
     user = (await connection.execute(_LINKER, {"the_session_id": session_id})).one_or_none()
     if user is None:
@@ -268,7 +268,7 @@ async def _user_by_email(connection: AsyncConnection, proof: Proof) -> UUID:
 
     Raises:
         EmailNotVerifiedError: it vouches for none.
-        EmailTakenError: whoever signed up with the address has not shown it to be theirs.
+        EmailTakenError: whoever signed up with the address has not verified it.
         LoginFailedError: the account is closed; nothing is linked to it.
     """
     try:

@@ -34,10 +34,10 @@ _CACHE_LIFETIME: Final = 3600
 _LEEWAY: Final = 30
 # Characters (OpenID Connect Core 1.0 section 2).
 _MAX_SUBJECT: Final = 255
-# Signatures by a key that only the provider has; the secret of a client is none.
+# Signatures with a key that only the provider has; the secret of a client is shared.
 _ALGORITHMS: Final = frozenset({"RS256", "PS256", "ES256"})
 
-# What the libraries raise over what a provider made up.
+# What the libraries raise over malformed answers.
 _MALFORMED_KEYS: Final = (JoseError, KeyError, TypeError, ValueError, AttributeError)
 _MALFORMED_JSON: Final = (ValueError, RecursionError)
 
@@ -236,7 +236,7 @@ class OidcProviderClient:
         )
         if status != httpx2.codes.OK:
             raise self._broken(f"no user info: {status}")
-        # Another's would make their e-mail address this person's.
+        # Somebody else's would give this person their e-mail address.
         if answer.get("sub") != subject:
             raise self._failed("the user info is about someone else")
         return answer
@@ -288,7 +288,7 @@ class OidcProviderClient:
 
 @cache
 def _certificates() -> ssl.SSLContext:
-    # To read them takes longer than anything else that a client needs.
+    # Reading them takes longer than anything else that a client needs.
     return httpx2.create_ssl_context()
 
 

@@ -14,7 +14,7 @@ from app.core.user_errors import InvalidTokenError
 from app.db.types import server_now
 from app.models import LoginSession, Role, User
 
-# Statements are built once: to build one takes as long as to run it.
+# Statements are built once: building one takes as long as running it.
 _IS_ACTIVE = col(User.is_active).is_(True)
 _IS_OF_USER = col(LoginSession.user_id) == sa.bindparam("the_user_id")
 _IS_OF_TOKEN = sa.and_(

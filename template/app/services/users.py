@@ -26,7 +26,7 @@ _PAGE = (
     .limit(sa.bindparam("limit"))
     .offset(sa.bindparam("skip"))
 )
-# Changes nothing, and makes every other change of administrators wait.
+# Changes nothing, but makes every other change of administrators wait.
 _LOCK_ADMINS = (
     sa.update(User).where(_IS_ADMIN).values(updated_at=col(User.updated_at)).returning(col(User.id))
 )

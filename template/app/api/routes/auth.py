@@ -88,7 +88,7 @@ async def forgot_password(
 ) -> Accepted:
     """Ask for an e-mail that allows a new password. The answer is the same for every address."""
     await limits.hit(data.email)
-    # Afterwards, whether or not there is such an account: the time tells nothing either.
+    # In the background, whether or not there is such an account: the time tells nothing either.
     later.add_task(accounts.send_reset, data.email)
     return Accepted()
 

@@ -87,7 +87,7 @@ async def read_user(user_id: UUID, _admin: CurrentAdmin, users: Users) -> UserRe
 async def update_user(
     user_id: UUID, change: UserUpdate, admin: CurrentAdmin, users: Users
 ) -> UserRead:
-    """Change the fields given; leave the rest. Who is no longer active is logged out."""
+    """Change the fields given; leave the rest. Users who are no longer active are logged out."""
     return await users.update(user_id, change.model_dump(exclude_unset=True), admin)
 
 
