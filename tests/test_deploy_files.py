@@ -24,6 +24,7 @@ PROJECTS: dict[str, dict[str, str]] = {
     "production": {"preset": "production"},
     "kubernetes": {"preset": "kubernetes"},
     "serverless": {"preset": "serverless"},
+    "serverless-gitlab": {"preset": "serverless", "auth": "none", "ci": "gitlab"},
     "serverless-minimal": {"preset": "minimal", "deploy": "vercel"},
     "in-memory": {
         "preset": "kubernetes",

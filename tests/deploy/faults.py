@@ -507,6 +507,32 @@ FAULTS = [
         ("  timeout: 15 minutes\n", ""),
     ),
     *faults(
+        "steps_see_a_secret_if_they_need_it",
+        "production",
+        UPDATE,
+        (
+            "      BRANCH: t",
+            "      GH_TOKEN: ${{ secrets.TEMPLATE_UPDATE_TOKEN }}\n      BRANCH: t",
+        ),
+        (
+            "steps.request.outputs.open == '0'\n",
+            "steps.request.outputs.open == '0'\n        env:\n          GH_TOKEN: x\n",
+        ),
+    ),
+    *faults(
+        "variables_of_gitlab_can_be_scoped_to_jobs",
+        "internal",
+        GITLAB,
+        ("  environment:\n    name: template\n    action: access\n", ""),
+        ("env --unset=TEMPLATE_UPDATE_TOKEN uvx", "uvx"),
+    ),
+    *faults(
+        "variables_of_gitlab_can_be_scoped_to_jobs",
+        "serverless-gitlab",
+        GITLAB,
+        ("  environment: production\n", ""),
+    ),
+    *faults(
         "programs_of_pipelines_are_pinned",
         "serverless",
         GITHUB,

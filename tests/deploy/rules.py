@@ -556,8 +556,8 @@ def pipelines_have_every_stage(delivery: Delivery) -> Iterator[str]:
         "lock": r"^uv lock --check$",
         "test": r"^make test$",
         "coverage": r"^uv run coverage ",
-        "check for a newer template": r"^uvx copier@\S+ check-update --quiet",
-        "update from the template": r"^uvx copier@\S+ update --defaults --skip-answered$",
+        "check for a newer template": r"\buvx copier@\S+ check-update --quiet",
+        "update from the template": r"\buvx copier@\S+ update --defaults --skip-answered$",
     }
     if delivery.has_postgresql:
         stages["test on PostgreSQL"] = r"^uv run (--locked )?pytest --database=postgresql$"
@@ -650,6 +650,31 @@ def actions_are_pinned_and_rights_are_few(delivery: Delivery) -> Iterator[str]:
     pipeline = delivery.yaml(".gitlab-ci.yml")
     if pipeline and "timeout" not in pipeline["default"]:
         yield "jobs may run for hours"
+
+
+@rule
+def steps_see_a_secret_if_they_need_it(delivery: Delivery) -> Iterator[str]:
+    for workflow in delivery.workflows.values():
+        for name, job in workflow["jobs"].items():
+            if re.search(r"secrets\.|github\.token", str(job.get("env", {}))):
+                yield f"every step of {name}"
+            for step in job["steps"]:
+                if "uvx" in step.get("run", "") and "env" in step:
+                    yield f"Copier, in {name}"
+
+
+@rule
+def variables_of_gitlab_can_be_scoped_to_jobs(delivery: Delivery) -> Iterator[str]:
+    needed = {"template": "template", "deploy": "production", "migrate": "production"}
+    for name, job in delivery.yaml(".gitlab-ci.yml").items():
+        if name in needed:
+            environment = job.get("environment")
+            if isinstance(environment, dict):
+                environment = environment["name"]
+            if environment != needed[name]:
+                yield name
+        if name == "template" and re.search(r"(?<!TOKEN )uvx", "\n".join(job["script"])):
+            yield "Copier sees the token"
 
 
 @rule
