@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 import yaml
@@ -161,10 +161,22 @@ def nothing_is_mentioned_that_was_not_chosen(project: Project) -> Iterator[str]:
 def every_dependency_is_a_reserved_name(project: Project) -> Iterator[str]:
     settings = tomllib.loads(project.read("pyproject.toml"))
     groups = settings.get("dependency-groups", {}).values()
-    for requirement in (*settings["project"]["dependencies"], *(r for g in groups for r in g)):
-        name = re.split(r"[^A-Za-z0-9_.-]", requirement)[0]
-        if f"'{re.sub(r'[-_.]+', '-', name).lower()}'" not in NAMES:
-            yield f"{name}: not among `dependencies` in extensions/names.jinja"
+    requirements = (*settings["project"]["dependencies"], *(r for g in groups for r in g))
+    names = [re.split(r"[^A-Za-z0-9_.-]", requirement)[0] for requirement in requirements]
+    for name in unreserved(names):
+        yield f"{name}: not among `dependencies` in extensions/names.jinja"
+
+
+def unreserved(names: Iterable[str]) -> list[str]:
+    """Return the distributions that a project could be called like, and then not depend on."""
+    return [name for name in names if f"'{re.sub(r'[-_.]+', '-', name).lower()}'" not in NAMES]
+
+
+def locked(project: Project) -> list[str]:
+    """Return what an installed project has locked, itself apart."""
+    lock = tomllib.loads((project.path / "uv.lock").read_text(encoding="utf-8"))
+    slug = project.answers["project_slug"]
+    return [package["name"] for package in lock["package"] if package["name"] != slug]
 
 
 NAMES = (REPOSITORY / "extensions" / "names.jinja").read_text(encoding="utf-8")

@@ -92,6 +92,9 @@ def test_project(distinct: Case, check: str, install: Install) -> None:
     result = run(checks(answers)[check], project.path)
 
     assert result.returncode == 0, f"{result.stdout}\n{reproduce(answers)}"
+    if check == "install":
+        # Locked for every platform and Python: a project of one of these names cannot be.
+        assert hygiene.unreserved(hygiene.locked(project)) == []
 
 
 def test_project_on_another_python(
