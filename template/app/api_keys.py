@@ -1,49 +1,26 @@
-"""Who may call: holders of a key of `API_KEYS`, as far as its scopes go."""
+"""Who may call: holders of a key of `API_KEYS`, as far and as often as it allows."""
 
-import sys
-from typing import Annotated, Literal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated
 
-from fastapi import Request, Security
+from fastapi import FastAPI, Request, Security
 from fastapi.security import APIKeyHeader, SecurityScopes
-from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
 from starlette.exceptions import HTTPException
 
-from app.core.api_keys import choose_pepper, digest_of, well_formed
-from app.core.configured_keys import ConfiguredKeys, find
+from app.core.api_keys import digest_of, well_formed
+from app.core.auth_errors import RateLimitedError
+from app.core.configured_keys import find
+from app.core.rate_limits import RateLimiter
+from app.core.settings import Settings
 
 
-class Settings(BaseSettings):
-    """Read from the environment, then from `.env`."""
-
-    model_config = SettingsConfigDict(
-        env_file=".env", env_ignore_empty=True, extra="ignore", validate_default=True
-    )
-
-    environment: Literal["development", "test", "staging", "production"] = "development"
-    docs_enabled: bool = Field(default_factory=lambda data: data["environment"] != "production")
-    api_keys: ConfiguredKeys = ()
-    api_key_pepper: SecretStr = SecretStr("")
-
-    @field_validator("api_key_pepper")
-    @classmethod
-    def _choose_pepper(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
-        environment = info.data.get("environment", "production")
-        return SecretStr(choose_pepper(value.get_secret_value(), environment))
-
-
-def get_settings() -> Settings:
-    """Return the settings, or end the process with a line for each fault."""
-    try:
-        return Settings()
-    except ValidationError as error:
-        faults = [
-            f"{str(fault['loc'][0]).upper()}: {fault['msg'].removeprefix('Value error, ')}"
-            for fault in error.errors(include_input=False, include_context=False, include_url=False)
-        ]
-    print("\n".join(faults), file=sys.stderr)  # noqa: T201, it is for whoever starts the service
-    # By this exit code uvicorn's supervisor knows to stop, rather than start its workers again.
-    raise SystemExit(3)
+@asynccontextmanager
+async def count_calls(app: FastAPI) -> AsyncIterator[None]:
+    """Count the calls of each key while the application runs."""
+    app.state.rate_limiter = RateLimiter(app.state.settings)
+    yield
+    await app.state.rate_limiter.close()
 
 
 async def check_key(
@@ -55,9 +32,14 @@ async def check_key(
 ) -> None:
     """Let in who presents a key that allows what the route requires."""
     settings: Settings = request.app.state.settings
+    limiter: RateLimiter = request.app.state.rate_limiter
     presented = well_formed(request.headers.getlist("X-API-Key"))
     key = find(settings.api_keys, digest_of(presented, settings.api_key_pepper.get_secret_value()))
     if key is None:
         raise HTTPException(401, "Unauthenticated", {"WWW-Authenticate": "APIKey"})
+    try:
+        await limiter.hit(settings.rate_limit_api_key, "api_key", key.digest)
+    except RateLimitedError as error:
+        raise HTTPException(429, "Rate limited", {"Retry-After": str(error.retry_after)}) from None
     if not key.scopes.issuperset(required.scopes):
         raise HTTPException(403, "Insufficient scope")

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 from app.cli import cli
 from app.main import app
 
+
 def run(*arguments: str) -> str:
     """Return what the command prints, after checking that it succeeds."""
     result = CliRunner().invoke(cli, arguments)
