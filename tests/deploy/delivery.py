@@ -93,7 +93,7 @@ class Delivery:
 
     @property
     def counts_requests(self) -> bool:
-        return self.is_modular and self.answers["auth"] != "none"
+        return self.answers["auth"] != "none"
 
     # ── The image ────────────────────────────────────────────────────────────────────────────────
 
