@@ -563,6 +563,26 @@ FAULTS = [
         ('"fastapi"', '"flask"'),
     ),
     *faults(
+        "instances_on_vercel_hold_few_connections",
+        "serverless",
+        GITHUB,
+        ("--env DATABASE_POOL_SIZE=2 ", ""),
+        ("DATABASE_MAX_OVERFLOW=3", "DATABASE_MAX_OVERFLOW=10"),
+    ),
+    *faults(
+        "instances_on_vercel_hold_few_connections",
+        "serverless-gitlab",
+        GITLAB,
+        ("--env DATABASE_POOL_SIZE=2 ", ""),
+    ),
+    *faults(
+        "instances_on_vercel_hold_few_connections",
+        "serverless",
+        DOCUMENT,
+        ("enough for 19", "enough for 20"),
+        ("`DATABASE_POOL_RECYCLE=300`", "`DATABASE_POOL_RECYCLE`"),
+    ),
+    *faults(
         "vercel_serves_the_application", "serverless", "pyproject.toml", ("app.main:app", "app:app")
     ),
     # All of it

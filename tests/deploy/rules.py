@@ -720,6 +720,23 @@ def vercel_serves_the_application(delivery: Delivery) -> Iterator[str]:
         yield "a push is deployed twice, or never"
 
 
+@rule
+def instances_on_vercel_hold_few_connections(delivery: Delivery) -> Iterator[str]:
+    if "vercel.json" not in delivery.files or not delivery.has_postgresql:
+        return
+    places = {"document": re.findall(r"`(DATABASE_\w+)=(\d+)`", delivery.document)}
+    if delivery.jobs:
+        places["pipeline"] = re.findall(r"--env (DATABASE_\w+)=(\d+)", _scripts(delivery))
+    for place, pairs in places.items():
+        given = dict(pairs)
+        if given.keys() != {"DATABASE_POOL_SIZE", "DATABASE_MAX_OVERFLOW", "DATABASE_POOL_RECYCLE"}:
+            yield f"{place}: {given}"
+            continue
+        instances = (MAX_CONNECTIONS - RESERVED) // connections(given, delivery)
+        if f"enough for {instances} at a time" not in delivery.document:
+            yield f"{place}: enough for {instances}"
+
+
 # ── All of it ────────────────────────────────────────────────────────────────────────────────────
 
 
