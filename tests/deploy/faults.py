@@ -53,6 +53,12 @@ FAULTS = [
         ("**/*.key\n", ""),
     ),
     *faults(
+        "dependencies_are_a_layer_of_their_own",
+        "minimal",
+        IMAGE,
+        ("COPY --from=build /app/.venv /app/.venv\n", "COPY --from=build /app /app\n"),
+    ),
+    *faults(
         "health_check_asks_a_route_that_exists", "minimal", IMAGE, ("v1/health'", "v1/healthz'")
     ),
     *faults(

@@ -106,6 +106,17 @@ def only_listed_files_enter_the_image(delivery: Delivery) -> Iterator[str]:
 
 
 @rule_of_image
+def dependencies_are_a_layer_of_their_own(delivery: Delivery) -> Iterator[str]:
+    copied = [
+        value.split()[1:]
+        for name, value in delivery.instructions
+        if name == "COPY" and value.startswith("--from=build /")
+    ]
+    if copied != [["/app/.venv", "/app/.venv"], ["/code", "/app"]]:
+        yield str(copied)
+
+
+@rule_of_image
 def health_check_asks_a_route_that_exists(delivery: Delivery) -> Iterator[str]:
     asked = re.findall(r"'(/[^']+)'", delivery.last("HEALTHCHECK"))
     if not asked:
