@@ -25,6 +25,15 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[DIRECTORY].mkdir(exist_ok=True)
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the figures that tests have recorded, which are wanted from a run that passes too."""
+    reports = [report for reports in terminalreporter.stats.values() for report in reports]
+    for report in reports:
+        if getattr(report, "when", None) == "call":
+            for name, figures in report.user_properties:
+                terminalreporter.write_line(f"{name}: {figures}")
+
+
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The template of the working tree, outside any repository."""

@@ -1,20 +1,19 @@
-"""The image of the default project is built as its users build it, and serves as they expect."""
+"""Images are built as their users build them, and serve as they expect."""
 
 import base64
 import re
-import shutil
 import signal
 import stat
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import Render
 from tests.deploy.images import Engine, Image, engine
-from tests.deploy.running import Client, copy, free_port
+from tests.deploy.running import Client, copy, free_port, postgresql
 from tests.projects import environment
 
 pytestmark = [pytest.mark.deploy, pytest.mark.image, pytest.mark.xdist_group("deploy-image")]
@@ -24,10 +23,16 @@ HOST = "api.example.com"
 LIMIT = 300_000_000
 
 
+@pytest.fixture(scope="module", params=["standard", "production"])
+def preset(request: pytest.FixtureRequest) -> str:
+    """One with its database in a file, and one with a database server and two processes."""
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
-def context(render: Render, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The default project, locked, with things beside it that must not be sent anywhere."""
-    path = copy(render(preset="standard"), tmp_path_factory.mktemp("image") / "project")
+def context(render: Render, preset: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project, locked, with things beside it that must not be sent anywhere."""
+    path = copy(render(preset=preset), tmp_path_factory.mktemp("image") / "project")
     subprocess.run(["uv", "lock", "--quiet"], cwd=path, env=environment(), check=True)
     (path / ".env").write_text("SECRET=planted\n")
     (path / "app" / ".env.local").write_text("SECRET=planted\n")
@@ -45,37 +50,36 @@ def builder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     directory = tmp_path_factory.mktemp("engine")
     yield engine(directory)
     # Gigabytes, which pytest would keep for three runs.
-    shutil.rmtree(directory, ignore_errors=True)
+    subprocess.run(["rm", "-rf", str(directory)], check=False)
 
 
 @pytest.fixture(scope="module")
-def image(builder: Engine, context: Path) -> Image:
-    started = time.monotonic()
-    image = builder.build(context, "template-test:1")
-    seconds = time.monotonic() - started
-    print(f"image: {image.size / 1e6:.0f} MB, built in {seconds:.0f} s")
-    return image
+def image(builder: Engine, context: Path, preset: str) -> Image:
+    return builder.build(context, f"template-test-{preset}:1")
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory, image: Image) -> Path:
-    """A volume, which takes its owner from the image."""
+def volumes(tmp_path_factory: pytest.TempPathFactory, image: Image, preset: str) -> dict[Path, str]:
+    """For a database in a file; a volume takes its owner from the image."""
+    if preset != "standard":
+        return {}
     path = tmp_path_factory.mktemp("data")
     path.chmod(0o755)
     for parent in path.parents[:2]:
         parent.chmod(0o755)
     user, group = image.config["User"].split(":")
     subprocess.run(["chown", f"{user}:{group}", str(path)], check=True)
-    return path
+    return {path: "/data"}
 
 
 @pytest.fixture(scope="module")
-def variables() -> dict[str, str]:
-    return {
-        "ALLOWED_HOSTS": HOST,
-        "DATABASE_URL": "sqlite+aiosqlite:////data/app.db",
-        **signing_keys(HOST),
-    }
+def variables(preset: str) -> Iterator[dict[str, str]]:
+    common = {"ALLOWED_HOSTS": HOST, **signing_keys(HOST)}
+    if preset == "standard":
+        yield {"DATABASE_URL": "sqlite+aiosqlite:////data/app.db", **common}
+        return
+    with postgresql() as url:
+        yield {"DATABASE_URL": url, "WEB_CONCURRENCY": "2", **common}
 
 
 def signing_keys(host: str) -> dict[str, str]:
@@ -96,24 +100,29 @@ def signing_keys(host: str) -> dict[str, str]:
 def served(
     builder: Engine,
     image: Image,
-    data: Path,
+    volumes: dict[Path, str],
     variables: dict[str, str],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[tuple[Client, "subprocess.Popen[bytes]", Path]]:
     """The server, on a database that the image has migrated."""
     logs = tmp_path_factory.mktemp("logs")
     migrate = ["alembic", "upgrade", "head"]
-    with builder.start(image, migrate, variables, {data: "/data"}, logs / "migrate") as process:
+    with builder.start(image, migrate, variables, volumes, logs / "migrate") as process:
         assert process.wait(60) == 0, (logs / "migrate").read_text()
     port = free_port()
     listening = variables | {"UVICORN_PORT": str(port), "UVICORN_HOST": "127.0.0.1"}
-    with builder.start(image, [], listening, {data: "/data"}, logs / "serve") as process:
+    with builder.start(image, [], listening, volumes, logs / "serve") as process:
         client = Client(port, HOST)
         client.wait("/api/v1/health", process)
         yield client, process, logs / "serve"
 
 
-def test_image_is_small(image: Image) -> None:
+def test_image_is_small(
+    image: Image, preset: str, record_property: Callable[[str, object], None]
+) -> None:
+    figures = f"{image.size / 1e6:.0f} MB, built in {image.seconds:.0f} s"
+    record_property(f"image of {preset}", figures)
+
     assert image.size < LIMIT
 
 
@@ -205,10 +214,11 @@ def test_server_keeps_items_of_a_user_who_signed_up(
 
 
 def test_server_ends_in_time_and_in_order(
-    served: tuple[Client, "subprocess.Popen[bytes]", Path],
+    served: tuple[Client, "subprocess.Popen[bytes]", Path], variables: dict[str, str]
 ) -> None:
     """The last test: it ends the server of the others."""
     _, process, log = served
+    processes = int(variables.get("WEB_CONCURRENCY", "1"))
     started = time.monotonic()
 
     process.send_signal(signal.SIGTERM)
@@ -217,6 +227,6 @@ def test_server_ends_in_time_and_in_order(
     assert code == 0, log.read_text()
     assert time.monotonic() - started < 8
     text = log.read_text()
-    assert "Application shutdown complete" in text
+    assert text.count("Application startup complete") == processes
+    assert text.count("Application shutdown complete") == processes
     assert "Traceback" not in text
-    print(text)

