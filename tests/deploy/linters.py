@@ -52,8 +52,13 @@ class Linter:
     """What its output has to contain for them."""
 
 
-def matching(pattern: str) -> Callable[[list[Case], Path], list[Path]]:
-    return lambda cases, target: distinct_files(cases, pattern, target)
+def matching(*patterns: str) -> Callable[[list[Case], Path], list[Path]]:
+    def gather(cases: list[Case], target: Path) -> list[Path]:
+        found = {pattern: distinct_files(cases, pattern, target) for pattern in patterns}
+        assert all(found.values()), f"one of {patterns} matches nothing"
+        return [file for files in found.values() for file in files]
+
+    return gather
 
 
 def schema(name: str) -> Callable[[list[str]], list[str]]:
@@ -86,6 +91,14 @@ jobs:
     steps:
       - uses: actions/checkout@v7
       - run: echo ${{ github.event.pull_request.title }}
+"""
+BAD_DEPENDABOT = """\
+version: 2
+updates:
+  - package-ecosystem: uv
+    directory: /
+    schedule:
+      interval: weekly
 """
 BAD_POD = """\
 apiVersion: v1
@@ -145,10 +158,10 @@ LINTERS = [
     ),
     Linter(
         "zizmor",
-        matching(".github/**/*.yml"),
+        matching(".github/workflows/*.yml", ".github/dependabot.yml"),
         script("zizmor", "--offline", "--no-progress"),
-        {".github/workflows/x.yml": BAD_WORKFLOW},
-        ("template-injection",),
+        {".github/workflows/x.yml": BAD_WORKFLOW, ".github/dependabot.yml": BAD_DEPENDABOT},
+        ("template-injection", "dependabot-cooldown"),
     ),
     Linter(
         "actionlint",
@@ -161,8 +174,7 @@ LINTERS = [
         "yamllint",
         lambda cases, target: [
             file
-            for pattern in ("*.yml", "*.yaml")
-            for file in distinct_files(cases, pattern, target)
+            for file in matching("*.yml", "*.yaml")(cases, target)
             if file.name != ".copier-answers.yml"
         ],
         script("yamllint", "--strict", "-d", YAMLLINT),
@@ -188,9 +200,7 @@ LINTERS = [
         "checkov",
         lambda cases, target: [
             *distinct_manifests(cases, target),
-            *distinct_files(cases, "Dockerfile", target),
-            *distinct_files(cases, ".github/workflows/*.yml", target),
-            *distinct_files(cases, ".gitlab-ci.yml", target),
+            *matching("Dockerfile", ".github/workflows/*.yml", ".gitlab-ci.yml")(cases, target),
         ],
         checkov,
         {
