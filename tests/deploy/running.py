@@ -44,10 +44,7 @@ def is_secret(kind):
 try:
     from app.core.settings import Settings
 except ImportError:
-    try:
-        from app.api_keys import Settings
-    except ImportError:
-        from app.main import Settings
+    from app.main import Settings
 
 from app.main import app
 from uvicorn.main import main as uvicorn
