@@ -78,6 +78,8 @@ def stop(server: subprocess.Popen[bytes], directory: Path) -> None:
     server.wait(STOP_SECONDS)
     # A database server puts itself into a session of its own; it still works in the project.
     left = [process for process in psutil.process_iter() if works_in(process, directory)]
+    # It may be ending already.
+    _, left = psutil.wait_procs(left, timeout=STOP_SECONDS)
     for process in left:
         print(f"Left running, ended: {process.pid} {process.name()}")
         process.terminate()
