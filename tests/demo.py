@@ -30,7 +30,8 @@ from tests.projects import environment
 from tests.questions import REPOSITORY
 
 START_SECONDS = 300  # the first start downloads what the project depends on
-STOP_SECONDS = 20
+# The database servers of a machine start and stop one at a time, so that one waits for the others.
+STOP_SECONDS = 120
 
 
 def generate(directory: Path, answers: Mapping[str, str]) -> None:

@@ -12,6 +12,8 @@ from tempfile import TemporaryDirectory
 import pytest
 
 SCRIPT = Path(__file__).parent.parent / "scripts" / "with_postgresql.py"
+# Seconds. The servers of a machine start and stop one at a time, so that one waits for the others.
+TIMEOUT = 120
 
 
 @pytest.fixture
@@ -52,7 +54,7 @@ def test_command_finds_a_server_that_ends_after_it(project: Path) -> None:
     )
 
     process = start(project, ask)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=TIMEOUT)
 
     assert output == "42\n"
     assert process.returncode == 7
@@ -68,7 +70,7 @@ def test_both_end_when_told_to(project: Path) -> None:
 
         process.terminate()
 
-        assert process.wait(timeout=30) == 128 + signal.SIGTERM
+        assert process.wait(timeout=TIMEOUT) == 128 + signal.SIGTERM
     assert not server_runs(project)
 
 
@@ -82,7 +84,7 @@ def test_configured_server_is_used_instead(
         monkeypatch.setitem(os.environ, "DATABASE_URL", "postgresql://elsewhere/app")
 
     process = start(project, "print('done')")
-    output, _ = process.communicate(timeout=30)
+    output, _ = process.communicate(timeout=TIMEOUT)
 
     assert output == "done\n"
     assert not (project / ".postgresql").exists()
@@ -95,7 +97,7 @@ def test_no_server_is_made_up_where_others_depend_on_it(
     monkeypatch.setitem(os.environ, "ENVIRONMENT", environment)
 
     process = start(project, "import os; print(os.environ.get('DATABASE_URL'))")
-    output, _ = process.communicate(timeout=30)
+    output, _ = process.communicate(timeout=TIMEOUT)
 
     assert output == "None\n"
     assert not (project / ".postgresql").exists()
