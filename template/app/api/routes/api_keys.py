@@ -5,7 +5,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query, Response, status
 
-from app.api.dependencies import ApiKeys, KeyAdministrator
+from app.api.dependencies.api_keys import ApiKeys, KeyAdministrator
 from app.api.problems import problem_responses
 from app.schemas.api_key import ApiKeyCreate, ApiKeyCreated, ApiKeyPage, ApiKeyQuery
 

@@ -4,13 +4,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, BackgroundTasks, Depends, Form, Response, status
 
-from app.api.dependencies import (
-    Accounts,
-    Connection,
-    CurrentLimits,
-    CurrentTokens,
-    CurrentUser,
-)
+from app.api.dependencies.database import Connection
+from app.api.dependencies.users import Accounts, CurrentLimits, CurrentTokens, CurrentUser
 from app.api.problems import problem_responses
 from app.core.tokens import TokenType
 from app.schemas.auth import (

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query, Response, status
 
-from app.api.dependencies import ReadItems, WriteItems
+from app.api.dependencies.items import ReadItems, WriteItems
 from app.api.problems import problem_responses
 from app.schemas.item import ItemCreate, ItemPage, ItemQuery, ItemRead, ItemUpdate
 

@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter
 
-from app.api.dependencies import CurrentTokens
+from app.api.dependencies.users import CurrentTokens
 from app.schemas.auth import PublicKeySet
 
 router = APIRouter(tags=["auth"])

@@ -6,7 +6,8 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query, Response, status
 from fastapi.responses import RedirectResponse
 
-from app.api.dependencies import CurrentLimits, CurrentLoginCookie, CurrentUser, Identities, Oidc
+from app.api.dependencies.oidc import CurrentLoginCookie, Identities, Oidc
+from app.api.dependencies.users import CurrentLimits, CurrentUser
 from app.api.problems import problem_responses
 from app.api.routes.auth import keep_from_caches
 from app.schemas.oidc import (

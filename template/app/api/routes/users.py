@@ -5,7 +5,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, BackgroundTasks, Query, status
 
-from app.api.dependencies import (
+from app.api.dependencies.users import (
     Accounts,
     CurrentAdmin,
     CurrentLimits,

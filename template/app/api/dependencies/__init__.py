@@ -1,0 +1,1 @@
+"""What routes are given. Every injectable has one name, defined here."""
