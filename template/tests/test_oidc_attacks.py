@@ -289,6 +289,15 @@ def by_an_algorithm_not_announced(_provider: Provider, claims: dict[str, Any]) -
     return signed(claims, {"alg": "ES256", "kid": "unknown"}, ECKey.generate_key("P-256"))
 
 
+def with_a_critical_extension(provider: Provider, claims: dict[str, Any]) -> str:
+    header = {"alg": "RS256", "kid": provider.key.kid, "b64": True, "crit": ["b64"]}
+    return signed(claims, header, provider.key)
+
+
+def with_an_empty_list_of_critical_extensions(provider: Provider, claims: dict[str, Any]) -> str:
+    return signed(claims, {"alg": "RS256", "kid": provider.key.kid, "crit": []}, provider.key)
+
+
 def garbage(_provider: Provider, _claims: dict[str, Any]) -> str:
     return "not.a.token"
 
@@ -305,6 +314,8 @@ def garbage(_provider: Provider, _claims: dict[str, Any]) -> str:
         by_an_unknown_key,
         by_a_key_of_its_own,
         by_an_algorithm_not_announced,
+        with_a_critical_extension,
+        with_an_empty_list_of_critical_extensions,
         garbage,
     ],
 )

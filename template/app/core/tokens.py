@@ -19,7 +19,7 @@ from app.core.user_errors import InvalidTokenError
 LEEWAY: Final = 5
 
 # What is raised over tokens that are malformed, forged or expired.
-_NOT_VALID: Final = (JoseError, ValueError, RecursionError)
+_NOT_VALID: Final = (JoseError, TypeError, ValueError, RecursionError)
 
 
 class TokenType(StrEnum):
@@ -53,7 +53,12 @@ class Tokens:
         self._header = {"alg": ALGORITHM, "kid": keys.signing.thumbprint()}
         self._issued = {"iss": settings.jwt_issuer, "aud": settings.jwt_audience}
         self._headers = JWSRegistry(
-            {"kid": HeaderParameter("Key ID", "str", required=True)}, algorithms=[ALGORITHM]
+            {
+                "kid": HeaderParameter("Key ID", "str", required=True),
+                # We use no extension, so none can be critical (RFC 7515 section 4.1.11).
+                "crit": HeaderParameter("Critical", "none"),
+            },
+            algorithms=[ALGORITHM],
         )
         self._claims = {kind: self._registry(kind) for kind in TokenType}
 

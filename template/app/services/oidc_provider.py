@@ -19,6 +19,7 @@ from joserfc import jwt
 from joserfc.errors import InvalidKeyIdError, JoseError
 from joserfc.jwk import KeySet
 from joserfc.jws import JWSRegistry
+from joserfc.registry import HeaderParameter
 from pydantic import BaseModel, ValidationError
 
 from app.core import oidc
@@ -36,6 +37,8 @@ _LEEWAY: Final = 30
 _MAX_SUBJECT: Final = 255
 # Signatures with a key that only the provider has; the secret of a client is shared.
 _ALGORITHMS: Final = frozenset({"RS256", "PS256", "ES256"})
+# We know no extension that a provider could call critical (RFC 7515 section 4.1.11).
+_HEADERS: Final = {"crit": HeaderParameter("Critical", "none")}
 
 # What the libraries raise over malformed answers.
 _MALFORMED_KEYS: Final = (JoseError, KeyError, TypeError, ValueError, AttributeError)
@@ -201,7 +204,7 @@ class OidcProviderClient:
         if not algorithms:
             # With none allowed, joserfc would allow what it recommends.
             raise self._broken("no algorithm that we accept")
-        registry = JWSRegistry(algorithms=algorithms, strict_check_header=False)
+        registry = JWSRegistry(_HEADERS, algorithms=algorithms, strict_check_header=False)
         id_token = tokens.get("id_token")
         if not isinstance(id_token, str):
             raise self._failed("there is no ID token")
