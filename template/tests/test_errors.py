@@ -142,6 +142,21 @@ async def test_body_that_grows_over_the_limit_is_refused(client: AsyncClient) ->
     assert problem(response, 413)["code"] == "content_too_large"
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "status"), [("GET", "/api/v1/health", 200), ("DELETE", "/nothing", 404)]
+)
+async def test_body_that_nobody_asked_for_is_not_waited_for(
+    client: AsyncClient, method: str, path: str, status: int
+) -> None:
+    async def body() -> AsyncIterator[bytes]:
+        pytest.fail("the body was read")
+        yield b""
+
+    response = await client.request(method, path, content=body())
+
+    assert response.status_code == status
+
+
 async def test_body_at_the_limit_is_read(client: AsyncClient) -> None:
     body = b'{"title": "x"}'.ljust(150_000)
 

@@ -160,7 +160,10 @@ def _is_plain_error(message: Message) -> bool:
 
 
 class BodyLimitMiddleware:
-    """Refuse bodies over `max_bytes`: declared ones before a byte is read, others on the way."""
+    """Refuse bodies over `max_bytes`: declared ones before a byte is read, others on the way.
+
+    Where nothing reads a body of undeclared length, nothing waits for it, and the server drops it.
+    """
 
     def __init__(self, app: ASGIApp, *, max_bytes: int) -> None:
         self.app = app
