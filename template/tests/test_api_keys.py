@@ -143,6 +143,7 @@ class TestRateLimit:
         assert (await client.get(_ITEMS, headers=other)).status_code == 200
 
 
-def test_limit_that_is_no_limit_is_refused() -> None:
-    with pytest.raises(ValidationError, match="must be a count for a time"):
-        Settings(rate_limit_api_key="often")
+@pytest.mark.parametrize("limit", ["often", "0/minute", "10/minute;20/hour", f"1 per {10**30} day"])
+def test_limit_that_is_no_limit_is_refused(limit: str) -> None:
+    with pytest.raises(ValidationError, match="as in 10/minute"):
+        Settings(rate_limit_api_key=limit)

@@ -162,7 +162,18 @@ async def test_client_without_an_address_is_limited(app: FastAPI) -> None:
     assert [response.status_code for response in responses] == [401, 401, 429]
 
 
-@pytest.mark.parametrize("limit", ["many", "0/minute/x", "10 per fortnight"])
+@pytest.mark.parametrize(
+    "limit",
+    [
+        "many",
+        "0/minute/x",
+        "10 per fortnight",
+        "0/minute",
+        "-1/minute",
+        "10/minute;20/hour",
+        f"10 per {10**30} years",
+    ],
+)
 def test_limit_of_another_form_is_refused(limit: str) -> None:
     with pytest.raises(ValidationError, match="rate_limit_auth"):
         Settings(rate_limit_auth=limit)

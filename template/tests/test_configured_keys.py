@@ -43,7 +43,15 @@ def test_entries_are_listed_as_text_or_json(write: object) -> None:
 
 @pytest.mark.parametrize(
     "entry",
-    ["x", _DIGEST.upper(), f"{_DIGEST}/items:delete", f"{_DIGEST}/items:read/soon", "[", "[1]"],
+    [
+        "x",
+        _DIGEST.upper(),
+        f"{_DIGEST}/items:delete",
+        f"{_DIGEST}/items:read/soon",
+        "[",
+        "[1]",
+        "[" * 100_000,
+    ],
 )
 def test_what_is_no_entry_is_refused(entry: str) -> None:
     with pytest.raises(ValidationError):

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from asgi_lifespan import LifespanManager
 from fastapi import FastAPI
 from httpx import AsyncClient
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DBAPIError, InvalidRequestError
@@ -278,6 +278,17 @@ async def test_pool_is_as_large_as_configured(real_database_url: str) -> None:
     assert pool._recycle == 60  # noqa: SLF001
     assert pool._timeout == 0.5  # noqa: SLF001
     assert pool._pre_ping  # noqa: SLF001
+
+
+@pytest.mark.parametrize("figure", ["POOL_SIZE", "MAX_OVERFLOW", "POOL_RECYCLE", "POOL_TIMEOUT"])
+@pytest.mark.parametrize("value", ["-1", "nan", "inf"])
+def test_pool_without_sense_is_refused(
+    monkeypatch: pytest.MonkeyPatch, figure: str, value: str
+) -> None:
+    monkeypatch.setenv(f"DATABASE_{figure}", value)
+
+    with pytest.raises(ValidationError, match=f"database_{figure.lower()}"):
+        Settings()
 
 
 async def test_error_does_not_repeat_the_values_of_its_statement(database: Database) -> None:

@@ -162,10 +162,46 @@ def test_deployed_service_encrypts_e_mail(
     assert settings.smtp_security == security
 
 
-@pytest.mark.parametrize("value", ["www.example.com", "javascript:alert(1)"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "www.example.com",
+        "javascript:alert(1)",
+        "https://",
+        "https://www.example.com/?a=b",
+        "https://www.example.com/#a",
+        "https://www.example.com:0",
+        "https://www example.com",
+    ],
+)
 def test_front_end_is_a_web_address(value: str) -> None:
     with pytest.raises(ValidationError, match="frontend_url"):
         Settings(frontend_url=value)
+
+
+@pytest.mark.parametrize(
+    "value", ["smtp://mail.example.com", "mail.example.com:587", "mail example com", "a@b", " "]
+)
+def test_mail_server_is_named_without_its_port(value: str) -> None:
+    with pytest.raises(ValidationError, match="smtp_host"):
+        Settings(smtp_host=value)
+
+
+@pytest.mark.parametrize("value", ["mailpit", "mail.example.com", "192.0.2.1", "2001:db8::1"])
+def test_mail_server_is_a_name_or_an_address(value: str) -> None:
+    assert Settings(smtp_host=value).smtp_host == value
+
+
+@pytest.mark.parametrize(
+    "value", ["My API", "example.com", "a@", "@b", "a@b, c@d", "A <a@b>\nX: y"]
+)
+def test_sender_is_one_address(value: str) -> None:
+    with pytest.raises(ValidationError, match="smtp_from"):
+        Settings(smtp_from=value)
+
+
+def test_sender_may_have_a_name() -> None:
+    assert Settings(smtp_from="My API <api@example.com>").smtp_from == "My API <api@example.com>"
 
 
 def test_deployed_service_names_a_sender() -> None:

@@ -65,6 +65,8 @@ def test_issuer_follows_from_the_discovery_url() -> None:
         (providers(issuer=None), "one: needs an issuer"),
         (providers(issuer="id.example.com"), "one.issuer: must be a URL"),
         (providers(issuer="https://[::1"), "one.issuer: must be a URL"),
+        (providers(issuer="https://id.example.com:99999"), "one.issuer: must be a URL"),
+        (providers(issuer="https://id example.com"), "one.issuer: must be a URL"),
         (providers(issuer="file:///etc/passwd"), "one.issuer: must be a URL"),
         (providers(scopes="email"), "one: needs the scope openid"),
     ],
@@ -140,8 +142,9 @@ def test_deployed_service_is_reached_by_tls_only() -> None:
     assert message == "must start with https://"
 
 
-def test_public_url_has_to_be_one() -> None:
-    assert fault("PUBLIC_URL", public_url="api.example.com").startswith("must be a URL")
+@pytest.mark.parametrize("url", ["api.example.com", "https://", "https://api.example.com/?a=b"])
+def test_public_url_has_to_be_one(url: str) -> None:
+    assert fault("PUBLIC_URL", public_url=url).startswith("must be a URL")
 
 
 def test_secrets_are_not_printed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,6 +38,8 @@ def test_forms_that_providers_hand_out_are_taken(given: str, used: str) -> None:
         "hunter2",
         "mysql://u:hunter2@host/app",
         "postgresql://u:a@b:hunter2@host:5432/app",
+        "postgresql://u:hunter2@host:99999/app",
+        "postgresql://u:hunter2@host:0/app",
         "postgresql://host/app?hunter2=1",
         "postgresql://host/app?options=hunter2",
         "postgresql://host/app?sslmode=hunter2",

@@ -111,3 +111,21 @@ async def test_limits_hold_while_redis_does_not_answer() -> None:
 def test_unknown_storage_is_refused() -> None:
     with pytest.raises(ValidationError, match="must be memory://"):
         Settings(rate_limit_storage_uri="http://127.0.0.1")
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "redis://hunter2:99999",
+        "redis://user:hunter2#@host:6379",
+        "redis://host?hunter2=1",
+        "redis://host?socket_timeout=hunter2",
+        "redis://host?protocol=9",
+        "rediss://host?ssl_cert_reqs=hunter2",
+    ],
+)
+def test_storage_that_cannot_be_connected_to_is_refused(uri: str) -> None:
+    with pytest.raises(ValidationError, match="does not know") as refused:
+        Settings(rate_limit_storage_uri=uri)
+
+    assert "hunter2" not in str(refused.value)

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 import structlog
 from fastapi import FastAPI
 from httpx import AsyncClient, Response
+from pydantic import ValidationError
 from sqlmodel import col
 
 from app.core.settings import Settings
@@ -233,3 +234,14 @@ def lifetime_of(token: str) -> int:
     claims = json.loads(urlsafe_b64decode(token.split(".")[1] + "=="))
     lifetime: int = claims["exp"] - claims["iat"]
     return lifetime
+
+
+@pytest.mark.parametrize("name", ["ACCESS_TOKEN_EXPIRE_MINUTES", "REFRESH_TOKEN_EXPIRE_DAYS"])
+@pytest.mark.parametrize("value", ["0", "-1", "inf", "9999999999"])
+def test_lifetime_that_no_calendar_has_is_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+
+    with pytest.raises(ValidationError, match=name.lower()):
+        Settings()

@@ -52,7 +52,9 @@ def test_list_is_taken_as_json_and_as_text_with_commas(
     assert Settings().allowed_hosts == hosts
 
 
-@pytest.mark.parametrize("text", ["[", '["a", 1]', '["a"', "[[]]"])
+@pytest.mark.parametrize(
+    "text", ["[", '["a", 1]', '["a"', "[[]]", "[" * 100_000, '{"a": "b"}', '"a"', '[""]']
+)
 def test_list_of_another_form_is_refused(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setenv("ALLOWED_HOSTS", text)
 
@@ -64,12 +66,72 @@ def test_list_may_be_given_as_it_is() -> None:
 
 
 @pytest.mark.parametrize(
+    "host", ["*", "localhost", "*.example.com", "my_service", "API.example.com", "[::1]"]
+)
+def test_host_that_a_request_can_name_is_taken(host: str) -> None:
+    assert refusals(allowed_hosts=[host]) == {}
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "a*.example.com",
+        "*.*.example.com",
+        "*example.com",
+        "https://a.example.com",
+        "a.example.com:8000",
+        "a.example.com/path",
+        "a.example.com b.example.com",
+        ".example.com",
+        "::1",
+    ],
+)
+def test_host_that_no_request_can_name_is_refused(host: str) -> None:
+    assert set(refusals(allowed_hosts=host)) == {"allowed_hosts"}
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "*",
+        "https://www.example.com",
+        "http://localhost:3000",
+        "http://[::1]:3000",
+        "https://www.example.com:80",
+        "capacitor://localhost",
+    ],
+)
+def test_origin_that_browsers_send_is_taken(origin: str) -> None:
+    assert refusals(cors_origins=origin) == {}
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "null",
+        "www.example.com",
+        "https://",
+        "https://www.example.com/",
+        "https://www.example.com/path",
+        "https://www.example.com:443",
+        "https://www.example.com:0",
+        "http://www.example.com:80",
+        "https://WWW.example.com",
+        "https://*.example.com",
+        "https://user@www.example.com",
+        "https://www.example.com https://example.com",
+    ],
+)
+def test_origin_that_no_browser_sends_is_refused(origin: str) -> None:
+    assert set(refusals(cors_origins=origin)) == {"cors_origins"}
+
+
+@pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("allowed_hosts", "a*.example.com"),
-        ("allowed_hosts", "*.*.example.com"),
-        ("cors_origins", "https://example.com/"),
         ("max_body_bytes", "0"),
+        ("max_body_bytes", "1.5"),
+        ("max_body_bytes", "9" * 5000),
         ("log_level", "loud"),
         ("log_format", "xml"),
         ("environment", "prod"),

@@ -52,8 +52,8 @@ def _moment(text: str) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-# What is raised over text that is not JSON, or JSON of anything but texts.
-_MALFORMED: Final = (AttributeError, json.JSONDecodeError)
+# What is raised over text that is not JSON or is nested too deep, or JSON of anything but texts.
+_MALFORMED: Final = (AttributeError, json.JSONDecodeError, RecursionError)
 
 
 def _parse_all(value: object) -> object:

@@ -33,7 +33,8 @@ def check_url(value: str) -> str:
     """
     try:
         url = urlsplit(value)
-        is_url = url.scheme in {"http", "https"} and bool(url.hostname) and not url.fragment
+        is_web = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
+        is_url = is_web and not url.fragment and not re.search(r"\s", value)
     except ValueError:
         is_url = False
     if not is_url:
