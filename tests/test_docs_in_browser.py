@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
 
 from tests.conftest import Render
+from tests.deploy.needs import lacks
 from tests.deploy.running import Client, free_port, install, running
 from tests.projects import environment
 
@@ -50,7 +51,7 @@ class Visit:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     if CHROMIUM is None:
-        pytest.skip("chromium is not installed")
+        lacks("chromium is not installed")
     with sync_playwright() as playwright:
         # Whoever runs this may be root, as which Chromium refuses its sandbox.
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
@@ -64,7 +65,7 @@ def origin(
 ) -> Iterator[str]:
     """Where a project with users is served."""
     if CHROMIUM is None:
-        pytest.skip("chromium is not installed")
+        lacks("chromium is not installed")
     project = render(preset="standard", auth=request.param, deploy="none", ci="none")
     directory = tmp_path_factory.mktemp("served")
     installed = install(project, directory / "project")
