@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -24,6 +25,10 @@ esac
 GH = """#!/bin/sh
 echo "$@" >> "$ASKED"
 case $* in "pr list"*) echo "${OPEN:-0}";; esac
+"""
+# GitLab: a record of what pushes asked for.
+RECEIVED = """#!/bin/sh
+env | grep '^GIT_PUSH_OPTION_[0-9]' >> "$ASKED" || true
 """
 TOKEN = "the-token"  # noqa: S105, made up
 
@@ -56,6 +61,10 @@ class Repository:
             "CI_PROJECT_PATH": "them/it",
             "CHANGE": "updated",
         }
+        self.run(f"git init --quiet --bare --initial-branch main {self.remote}", directory)
+        hook = self.remote / "hooks" / "post-receive"
+        hook.write_text(RECEIVED)
+        hook.chmod(0o755)
         for forge in (
             f"https://x-access-token:{TOKEN}@github.com/them/it",
             f"https://token:{TOKEN}@gitlab.example.com/them/it.git",
@@ -66,7 +75,6 @@ class Repository:
             f"""
             git config --global user.name A && git config --global user.email a@example.com
             git config --global receive.advertisePushOptions true
-            git init --quiet --bare --initial-branch main {self.remote}
             git clone --quiet {self.remote} {self.work} && cd {self.work}
             echo one > README.md && git add . && git commit --quiet -m one && git push --quiet
             """,
@@ -135,10 +143,23 @@ def _holds(condition: str | None, outputs: str) -> bool:
 
 
 def update_on_gitlab(render: Render, repository: Repository, **variables: str) -> None:
-    job = yaml.safe_load(render(preset="internal", ci="gitlab").read(".gitlab-ci.yml"))["template"]
-    given = {"TEMPLATE_UPDATE_TOKEN": TOKEN, "BRANCH": job["variables"]["BRANCH"]}
-    for script in job["script"]:
-        repository.run(script, variables=variables | given)
+    """Run the jobs as GitLab does: each in its own clone, with what the one before it left.
+
+    Only a job with an environment is given the variables that are scoped to it.
+    """
+    jobs = yaml.safe_load(render(preset="internal", ci="gitlab").read(".gitlab-ci.yml"))
+    artifacts: list[Path] = []
+    for name in ("template", "template-request"):
+        job, directory = jobs[name], repository.work.parent / name
+        repository.run(f"git clone --quiet {repository.remote} {directory}", directory.parent)
+        repository.run("git switch --quiet --detach main", directory)
+        for artifact in artifacts:
+            shutil.copy(artifact, directory)
+        scoped = {"TEMPLATE_UPDATE_TOKEN": TOKEN} if "environment" in job else {}
+        for script in job["script"]:
+            repository.run(script, directory, variables | job["variables"] | scoped)
+        named = [directory / path for path in job.get("artifacts", {}).get("paths", [])]
+        artifacts = [path for path in named if path.exists()]
 
 
 Update = Callable[..., None]
@@ -190,7 +211,18 @@ def test_closed_update_makes_room_for_the_next(render: Render, repository: Repos
     assert "pr create --head template-update" in repository.asked.read_text()
 
 
-def test_conflicts_are_announced(render: Render, repository: Repository) -> None:
-    update_on_github(render, repository, CHANGE="<<<<<<< before")
+@UPDATES
+def test_conflicts_are_announced(render: Render, repository: Repository, update: Update) -> None:
+    update(render, repository, CHANGE="<<<<<<< before")
 
-    assert "There are conflicts" in repository.asked.read_text()
+    assert re.search("There are conflicts|with conflicts", repository.asked.read_text())
+
+
+@UPDATES
+def test_update_without_conflicts_announces_none(
+    render: Render, repository: Repository, update: Update
+) -> None:
+    update(render, repository)
+
+    assert "chore: update from the template" in repository.asked.read_text()
+    assert "conflicts" not in repository.asked.read_text()

@@ -530,7 +530,7 @@ FAULTS = [
         "internal",
         GITLAB,
         ("  environment:\n    name: template\n    action: access\n", ""),
-        ("env --unset=TEMPLATE_UPDATE_TOKEN uvx", "uvx"),
+        ("\ntemplate:\n", "\ntemplate:\n  environment: template\n"),
     ),
     *faults(
         "variables_of_gitlab_can_be_scoped_to_jobs",
