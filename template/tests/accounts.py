@@ -4,6 +4,7 @@ import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from email.message import EmailMessage
+from functools import cache
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -14,6 +15,7 @@ from httpx import AsyncClient, Response
 from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
 
+from app.core import passwords
 from app.core.settings import Settings
 from app.models import Role, User
 from app.services import sessions
@@ -22,8 +24,8 @@ from app.services.email import Mailer
 from tests.clients import client_of
 
 PASSWORD = "a horse, a staple and a battery"
-# Once for all tests: it takes as long as it does in production.
-HASH = PasswordHash([Argon2Hasher(parallelism=1)]).hash(PASSWORD)
+# The least that Argon2id takes: at its cost in production, tests would mostly wait for hashes.
+_CHEAP = PasswordHash([Argon2Hasher(time_cost=1, memory_cost=8, parallelism=1)])
 
 _TOKEN = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]+")
 
@@ -65,9 +67,19 @@ def accounts_of(app: FastAPI) -> AccountService:
     return AccountService(state.database, state.settings, state.tokens, state.mailer)
 
 
+def hash_of_password() -> str:
+    """Return the hash of `PASSWORD` that the application would keep."""
+    return _hash_by(passwords._hasher)  # noqa: SLF001
+
+
+@cache
+def _hash_by(hasher: PasswordHash) -> str:
+    return hasher.hash(PASSWORD)
+
+
 async def new_account(app: FastAPI, email: str, **columns: Any) -> Account:
     """Insert a user, and log them in."""
-    user = {"id": uuid4(), "email": email, "hashed_password": HASH, **columns}
+    user = {"id": uuid4(), "email": email, "hashed_password": hash_of_password(), **columns}
     async with app.state.database.transaction() as connection:
         await connection.execute(sa.insert(User), user)
     return await logged_in(app, user["id"], email)
@@ -81,6 +93,19 @@ async def logged_in(app: FastAPI, user_id: UUID, email: str) -> Account:
     assert session is not None
     pair = accounts.tokens_of(session)
     return Account(app, user_id, email, pair.access_token, pair.refresh_token)
+
+
+@pytest.fixture
+def real_hashes() -> None:
+    """For tests of how passwords are hashed: as in production, at its cost."""
+
+
+@pytest.fixture(autouse=True)
+def _cheap_hashes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hash passwords at next to no cost, unless the test asks for `real_hashes`."""
+    if "real_hashes" not in request.fixturenames:
+        monkeypatch.setattr(passwords, "_hasher", _CHEAP)
+        monkeypatch.setattr(passwords, "_DUMMY_HASH", _hash_by(_CHEAP))
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from sqlmodel import col
 from app.core import passwords
 from app.core.passwords import hash_password
 from app.models import User
-from tests.accounts import HASH, PASSWORD, Account, new_account
+from tests.accounts import PASSWORD, Account, hash_of_password, new_account
 
 LOGIN = "/api/v1/auth/login"
 WRONG = "not the password of anyone"
@@ -176,6 +176,7 @@ async def test_refusal_does_not_tell_its_reason(
     assert body["code"] == "invalid_credentials"
 
 
+@pytest.mark.usefixtures("real_hashes")
 @pytest.mark.parametrize("kind", KINDS)
 async def test_refusal_takes_the_work_of_one_password(
     monkeypatch: pytest.MonkeyPatch,
@@ -207,7 +208,7 @@ async def test_password_is_hashed_off_the_event_loop(
 
     def verify(_password: str, hashed: str) -> tuple[bool, str | None]:
         threads.append(threading.current_thread().name)
-        return hashed == HASH, None
+        return hashed == hash_of_password(), None
 
     monkeypatch.setattr("app.core.passwords._hasher.verify_and_update", verify)
 
@@ -221,10 +222,10 @@ async def test_four_passwords_are_hashed_at_once_and_no_more(
     threads: set[str] = set()
     four = threading.Barrier(4)
 
-    def hash_with_three_others(_password: str) -> str:
+    def hash_with_three_others(password: str) -> str:
         threads.add(threading.current_thread().name)
         four.wait(timeout=10)
-        return HASH
+        return password
 
     monkeypatch.setattr("app.core.passwords._hasher.hash", hash_with_three_others)
 
@@ -243,6 +244,7 @@ async def hash_of(app: FastAPI, email: str) -> str | None:
     return hashed
 
 
+@pytest.mark.usefixtures("real_hashes")
 async def test_password_is_kept_as_argon2id(app: FastAPI, anonymous: AsyncClient) -> None:
     email = f"{uuid4().hex}@example.com"
     await anonymous.post("/api/v1/auth/sign-up", json={"email": email, "password": PASSWORD})
@@ -253,6 +255,7 @@ async def test_password_is_kept_as_argon2id(app: FastAPI, anonymous: AsyncClient
     assert hashed.startswith("$argon2id$v=19$m=65536,t=3,p=1$")
 
 
+@pytest.mark.usefixtures("real_hashes")
 async def test_lesser_hash_is_renewed_by_a_login(app: FastAPI, anonymous: AsyncClient) -> None:
     lesser = Argon2Hasher(time_cost=1, memory_cost=1024, parallelism=1).hash(PASSWORD)
     alice = await new_account(app, "alice@example.com", hashed_password=lesser)
@@ -265,6 +268,7 @@ async def test_lesser_hash_is_renewed_by_a_login(app: FastAPI, anonymous: AsyncC
     assert renewed.startswith("$argon2id$v=19$m=65536,t=3,p=1$")
 
 
+@pytest.mark.usefixtures("real_hashes")
 async def test_hash_stays_as_it_is_when_it_is_good(
     app: FastAPI, anonymous: AsyncClient, alice: Account
 ) -> None:

@@ -136,6 +136,7 @@ def test_list_of_common_passwords_is_long_enough_to_matter() -> None:
     assert all(map(is_common, listed))
 
 
+@pytest.mark.usefixtures("real_hashes")
 async def test_password_is_verified_against_its_hash_only() -> None:
     hashed = await hash_password(PASSWORD)
 
