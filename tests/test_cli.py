@@ -233,14 +233,19 @@ def test_update_to_another_preset_changes_nothing_else(project: Path) -> None:
 
 
 def test_project_with_other_answers_passes_its_checks_once_it_is_migrated(
-    repository: Path, outside: Path
+    repository: Path, render: Render, outside: Path
 ) -> None:
     project = start(repository, outside / "updated", {"preset": "standard"})
-    first = (project / "migrations/versions/0001_first.py").read_bytes()
+    shipped = "migrations/versions/0001_first.py"
+    first = (project / shipped).read_bytes()
 
     answers = {"database": "postgresql", "auth": "oauth2"}
     result = copier("update", "--defaults", *data(answers), directory=project)
     assert result.returncode == 0, result.stderr
+    made, expected = Project(project, recorded_answers(project)), render(**answers)
+    assert made.files == expected.files
+    differing = [file for file in made.files if made.read(file) != expected.read(file)]
+    assert differing == [".copier-answers.yml", shipped]
     result = run(["make", "migration", "m=update"], project)
     assert result.returncode == 0, result.stdout
 
@@ -248,8 +253,19 @@ def test_project_with_other_answers_passes_its_checks_once_it_is_migrated(
     written = revision.read_text(encoding="utf-8")
     created = re.findall(r'op\.create_table\(\s*"(\w+)"', written)
     assert sorted(created) == ["identities", "oidc_logins"]
-    assert (project / "migrations/versions/0001_first.py").read_bytes() == first
-    # Among them `alembic check`, on both databases.
-    for command in checks(recorded_answers(project)).values():
+    assert (project / shipped).read_bytes() == first
+    # The matrix runs all checks of a project that has the same files but for the migrations. Here
+    # run those that read or apply them, on PostgreSQL every test, on SQLite those with a database
+    # of their own; among them is `alembic check`.
+    commands = checks(made.answers)
+    tests = [file for file in made.files if re.match(r"tests/test_.*\.py", file)]
+    migrating = [file for file in tests if "real_database_url" in made.read(file)]
+    assert "tests/test_migrations.py" in migrating
+    for command in (
+        commands["format"],
+        commands["lint"],
+        [*commands["suite"], *migrating],
+        commands["suite-on-postgresql"],
+    ):
         result = run(command, project)
         assert result.returncode == 0, f"{written}\n{result.stdout}"
