@@ -10,10 +10,10 @@ from tests.questions import REPOSITORY
 
 
 @pytest.mark.parametrize("answers", ["", "preset=minimal", "preset=production"])
-def test_demo_answers_requests_and_leaves_nothing_running(tmp_path: Path, answers: str) -> None:
+def test_demo_answers_requests_and_leaves_nothing_running(outside: Path, answers: str) -> None:
     command = [sys.executable, "-m", "tests.demo", "--check", f"--answers={answers}"]
 
-    result = run([*command, f"--directory={tmp_path / 'demo'}"], REPOSITORY)
+    result = run([*command, f"--directory={outside / 'demo'}"], REPOSITORY)
 
     assert result.returncode == 0, result.stdout
     assert result.stdout.endswith("Everything answered as it should.\n")

@@ -59,14 +59,13 @@ def image(builder: Engine, context: Path, preset: str) -> Image:
 
 
 @pytest.fixture(scope="module")
-def volumes(tmp_path_factory: pytest.TempPathFactory, image: Image, preset: str) -> dict[Path, str]:
+def volumes(outside: Path, image: Image, preset: str) -> dict[Path, str]:
     """For a database in a file; a volume takes its owner from the image."""
     if preset != "standard":
         return {}
-    path = tmp_path_factory.mktemp("data")
-    path.chmod(0o755)
-    for parent in path.parents[:2]:
-        parent.chmod(0o755)
+    outside.chmod(0o755)
+    path = outside / "data"
+    path.mkdir(mode=0o755)
     user, group = image.config["User"].split(":")
     subprocess.run(["chown", f"{user}:{group}", str(path)], check=True)
     return {path: "/data"}
