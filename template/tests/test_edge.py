@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from httpx import AsyncClient, Response
 
 from app import __version__
+from app.api.docs import add_docs
 from app.core.settings import Environment, Settings
 from app.main import create_app
 from tests.clients import client_of
@@ -201,6 +202,18 @@ async def test_page_loads_nothing_from_elsewhere(client: AsyncClient, path: str)
         assert asset.status_code == 200
         assert asset.content
     assert "/openapi.json" in page
+
+
+@pytest.mark.parametrize("path", ["/docs", "/redoc"])
+async def test_title_adds_nothing_to_a_page(path: str) -> None:
+    title = "</title><script>alert(1)</script>"
+    app = FastAPI(title=title, docs_url=None, redoc_url=None)
+    add_docs(app)
+
+    page = (await get(app, path)).text
+
+    assert "<title>&lt;/title&gt;&lt;script&gt;alert(1)" in page
+    assert "<script>alert" not in page
 
 
 async def test_pages_stand_below_the_prefix_that_a_proxy_takes_off(app: FastAPI) -> None:

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import html
 import re
 from pathlib import Path
 
@@ -22,6 +23,8 @@ _INLINE_SCRIPT = re.compile(r"<script>(.*?)</script>", re.DOTALL)
 def add_docs(app: FastAPI) -> None:
     """Serve `/docs` and `/redoc`."""
     assets = StaticFiles(directory=_ASSETS)
+    # FastAPI writes it into the pages as it stands.
+    title = html.escape(app.title)
 
     @app.get("/docs/assets/{path:path}", include_in_schema=False)
     async def asset(path: str, request: Request) -> Response:
@@ -33,7 +36,7 @@ def add_docs(app: FastAPI) -> None:
         return _page(
             get_swagger_ui_html(
                 openapi_url=f"{root}{app.openapi_url}",
-                title=app.title,
+                title=title,
                 swagger_js_url=f"{root}/docs/assets/swagger-ui-bundle.js",
                 swagger_css_url=f"{root}/docs/assets/swagger-ui.css",
                 swagger_favicon_url=f"{root}/docs/assets/favicon.png",
@@ -52,7 +55,7 @@ def add_docs(app: FastAPI) -> None:
         return _page(
             get_redoc_html(
                 openapi_url=f"{root}{app.openapi_url}",
-                title=app.title,
+                title=title,
                 redoc_js_url=f"{root}/docs/assets/redoc.standalone.js",
                 redoc_favicon_url=f"{root}/docs/assets/favicon.png",
                 with_google_fonts=False,
