@@ -43,11 +43,16 @@ def list_keys() -> None:
 
 
 @api_keys_cli.command()
-def revoke(digest: Annotated[str, typer.Argument(help="Its digest, or a start of it.")]) -> None:
+def revoke(
+    key: Annotated[str, typer.Argument(help="Its digest, or a start of it, or the key itself.")],
+) -> None:
     """Print what to set API_KEYS to, so that the key is refused from the next start on."""
-    keys = get_settings().api_keys
-    found = [key for key in keys if key.digest.startswith(digest)]
+    settings = get_settings()
+    keys = settings.api_keys
+    digests = (key, digest_of(key, settings.api_key_pepper.get_secret_value()))
+    found = [configured for configured in keys if configured.digest.startswith(digests)]
     if len(found) != 1:
-        typer.echo(f"{len(found)} keys have a digest that starts with {digest}.", err=True)
+        # Not what was given, which may be a secret.
+        typer.echo(f"{len(found)} keys of API_KEYS are named so.", err=True)
         raise typer.Exit(1)
-    typer.echo(f"API_KEYS={','.join(str(key) for key in keys if key not in found)}")
+    typer.echo(f"API_KEYS={','.join(str(each) for each in keys if each not in found)}")

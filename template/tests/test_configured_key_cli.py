@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from app import configured_key_cli
 from app.cli import cli
-from app.core.api_keys import digest_of
+from app.core.api_keys import digest_of, new_key
 from app.core.configured_keys import ConfiguredKey
 from app.core.settings import Settings, get_settings
 
@@ -58,7 +58,20 @@ def test_setting_without_the_revoked_key_is_printed(monkeypatch: pytest.MonkeyPa
     assert output == f"API_KEYS={ConfiguredKey.parse('a' * 64)},{ConfiguredKey.parse('c' * 64)}\n"
 
 
+def test_key_revokes_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings, key = get_settings(), new_key()
+    digest = digest_of(key, settings.api_key_pepper.get_secret_value())
+    kept = ConfiguredKey.parse("c" * 64)
+    _configure(monkeypatch, ConfiguredKey.parse(digest), kept)
+
+    assert run("revoke", key) == f"API_KEYS={kept}\n"
+
+
 def test_key_that_is_not_there_cannot_be_revoked(monkeypatch: pytest.MonkeyPatch) -> None:
     _configure(monkeypatch)
+    key = new_key()
 
-    assert "0 keys" in run("revoke", "b", exit_code=1)
+    output = run("revoke", key, exit_code=1)
+
+    assert "0 keys" in output
+    assert key not in output
