@@ -3,7 +3,6 @@
 import json
 import re
 from typing import Annotated, Final, Self
-from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -16,6 +15,8 @@ from pydantic import (
     model_validator,
 )
 
+from app.core.addresses import check_url
+
 _WELL_KNOWN: Final = "/.well-known/openid-configuration"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 # What the parser raises over text that is not JSON, or is nested too deep.
@@ -23,23 +24,6 @@ _NOT_JSON: Final = (ValueError, RecursionError)
 # A path on the one origin where people use the service, and nothing that a browser would take for
 # another origin.
 _LOCAL_PATH = re.compile(r"/(?![/\\])[A-Za-z0-9/_.~-]*")
-
-
-def check_url(value: str) -> str:
-    """Return the URL.
-
-    Raises:
-        ValueError: it is not one of HTTP.
-    """
-    try:
-        url = urlsplit(value)
-        is_web = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
-        is_url = is_web and not url.fragment and not re.search(r"\s", value)
-    except ValueError:
-        is_url = False
-    if not is_url:
-        raise ValueError("must be a URL, as in https://accounts.example.com")
-    return value
 
 
 def _words(value: object) -> object:
