@@ -34,7 +34,7 @@ from tests.clients import client_of
 OIDC = "/api/v1/auth/oidc"
 CLIENT_ID = "our-client"
 CLIENT_SECRET = "our secret there"
-SERVICE = "http://localhost:8000"
+SERVICE = "http://127.0.0.1:8000"
 
 # Browsers of the tests speak no TLS, and reading the usual authorities would take 30 ms each.
 _NO_AUTHORITIES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -64,7 +64,7 @@ async def test_redirect_uri_is_not_made_of_the_host_header(browser: Browser) -> 
     response = await browser.client.get(f"{OIDC}/one/login", headers={"Host": "evil.example.com"})
 
     query = parse_qs(urlsplit(response.headers["Location"]).query)
-    assert query["redirect_uri"] == [f"http://localhost:8000{OIDC}/one/callback"]
+    assert query["redirect_uri"] == [f"http://127.0.0.1:8000{OIDC}/one/callback"]
 
 
 async def test_cookie_is_out_of_reach_for_scripts_and_other_sites(browser: Browser) -> None:

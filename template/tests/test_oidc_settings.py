@@ -117,7 +117,7 @@ def test_public_url_follows_from_the_only_host(hosts: list[str], url: str) -> No
 
 
 def test_public_url_in_development_is_that_of_its_server() -> None:
-    assert Settings(allowed_hosts=["api.example.com"]).public_url == "http://localhost:8000"
+    assert Settings(allowed_hosts=["api.example.com"]).public_url == "http://127.0.0.1:8000"
 
 
 def test_public_url_is_not_needed_without_providers() -> None:

@@ -115,5 +115,5 @@ def check_local_paths(paths: list[str]) -> list[str]:
 def default_public_url(hosts: list[str], *, is_deployed: bool) -> str:
     """Return where a service that answers to these hosts is reached; nothing if unknown."""
     if not is_deployed:
-        return "http://localhost:8000"
+        return "http://127.0.0.1:8000"
     return f"https://{hosts[0]}" if len(hosts) == 1 and "*" not in hosts[0] else ""
