@@ -148,6 +148,11 @@ class Delivery:
     def jobs(self) -> list[Job]:
         return [*self._jobs_of_github(), *self._jobs_of_gitlab()]
 
+    @property
+    def scripts(self) -> str:
+        """The scripts of all jobs, one below the other."""
+        return "\n".join(script for job in self.jobs for script in job.scripts)
+
     def _jobs_of_github(self) -> Iterator[Job]:
         for workflow in self.workflows.values():
             triggers = workflow[True]  # `on`, which YAML 1.1 takes for a boolean

@@ -1,5 +1,6 @@
 """Generated applications with an environment of their own, and servers in front of requests."""
 
+import base64
 import json
 import socket
 import socketserver
@@ -144,6 +145,20 @@ def install(project: Project, target: Path, *, python: str | None = None) -> Ins
         check=True,
     )
     return Installed(target)
+
+
+def signing_keys(host: str) -> dict[str, str]:
+    """The settings that a service with users needs."""
+    made = subprocess.run(
+        ["openssl", "genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"],
+        capture_output=True,
+        check=True,
+    ).stdout
+    return {
+        "RSA_PRIVATE_KEY_CONTENT": base64.b64encode(made).decode(),
+        "JWT_ISSUER": f"https://{host}",
+        "JWT_AUDIENCE": f"https://{host}",
+    }
 
 
 def free_port() -> int:

@@ -1,6 +1,5 @@
 """Images are built as their users build them, and serve as they expect."""
 
-import base64
 import re
 import signal
 import stat
@@ -13,7 +12,7 @@ import pytest
 
 from tests.conftest import Render
 from tests.deploy.images import Engine, Image, engine
-from tests.deploy.running import Client, copy, free_port, postgresql
+from tests.deploy.running import Client, copy, free_port, postgresql, signing_keys
 from tests.projects import environment
 
 pytestmark = [pytest.mark.deploy, pytest.mark.image, pytest.mark.xdist_group("deploy-image")]
@@ -79,20 +78,6 @@ def variables(preset: str) -> Iterator[dict[str, str]]:
         return
     with postgresql() as url:
         yield {"DATABASE_URL": url, "WEB_CONCURRENCY": "2", **common}
-
-
-def signing_keys(host: str) -> dict[str, str]:
-    """What a service needs whose users log in."""
-    made = subprocess.run(
-        ["openssl", "genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"],
-        capture_output=True,
-        check=True,
-    ).stdout
-    return {
-        "RSA_PRIVATE_KEY_CONTENT": base64.b64encode(made).decode(),
-        "JWT_ISSUER": f"https://{host}",
-        "JWT_AUDIENCE": f"https://{host}",
-    }
 
 
 @pytest.fixture(scope="module")

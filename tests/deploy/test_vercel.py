@@ -11,9 +11,8 @@ import pytest
 
 from tests.conftest import Render
 from tests.deploy.needs import lacks
-from tests.deploy.running import Installed, install
+from tests.deploy.running import Installed, install, signing_keys
 from tests.projects import environment
-from tests.test_deploy_image import signing_keys
 
 pytestmark = [pytest.mark.deploy, pytest.mark.xdist_group("deploy-vercel")]
 

@@ -1,0 +1,15 @@
+"""The arithmetic of database connections, for rules about pools."""
+
+from collections.abc import Mapping
+
+from tests.deploy.running import Application
+
+# PostgreSQL's default, and what it reserves for its superuser.
+MAX_CONNECTIONS, RESERVED = 100, 3
+AVAILABLE = MAX_CONNECTIONS - RESERVED
+
+
+def per_process(settings: Mapping[str, str], application: Application) -> int:
+    """How many connections a process may open: the size of its pool and the overflow."""
+    names = ("DATABASE_POOL_SIZE", "DATABASE_MAX_OVERFLOW")
+    return sum(int(settings.get(name) or application.settings[name]) for name in names)
