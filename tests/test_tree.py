@@ -6,10 +6,11 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.conftest import Render
 from tests.hygiene import copy_with
-from tests.questions import choices
+from tests.questions import REPOSITORY, choices
 
 BROUGHT = {
     "layout": (
@@ -30,17 +31,17 @@ BROUGHT = {
     "api_key": (
         {"preset": "internal"},
         {"preset": "production"},
-        ["app/api_key_cli.py", "app/models/api_key.py", "app/services/api_keys.py"],
+        ["app/cli/api_keys.py", "app/models/api_keys.py", "app/services/api_keys/stored.py"],
     ),
     "jwt": (
         {"preset": "production"},
         {"preset": "internal"},
-        ["app/api/routes/auth.py", "app/models/user.py", "app/templates", "app/user_cli.py"],
+        ["app/api/auth", "app/cli/users.py", "app/models/auth.py", "app/services/auth"],
     ),
     "oauth2": (
         {"preset": "kubernetes"},
         {"preset": "production"},
-        ["app/api/routes/oidc.py", "app/models/identity.py", "app/services/oidc.py"],
+        ["app/api/oidc", "app/models/oidc.py", "app/services/oidc"],
     ),
     "docker": ({}, {"deploy": "none"}, ["Dockerfile", ".dockerignore", "compose.yaml", "deploy"]),
     "kubernetes": (
@@ -77,6 +78,29 @@ def test_every_answer_has_a_scenario() -> None:
     answers = {answer for question in ("auth", "deploy", "ci") for answer in choices(question)}
 
     assert answers - {"none"} <= set(BROUGHT)
+
+
+def test_every_file_of_a_feature_exists() -> None:
+    table = (REPOSITORY / "extensions" / "features.jinja").read_text(encoding="utf-8")
+    files = re.findall(r"^    '/(.+)',$", table, re.MULTILINE)
+    template = REPOSITORY / "template"
+
+    assert len(files) > 50
+    missing = [
+        file
+        for file in files
+        if not (template / file).exists() and not (template / f"{file}.jinja").exists()
+    ]
+    assert missing == []
+
+
+def test_what_is_left_out_is_one_line_that_never_changes() -> None:
+    """On update, Copier renders that of the new release with the answers of the old one."""
+    settings = yaml.safe_load((REPOSITORY / "copier.yml").read_text(encoding="utf-8"))
+
+    assert settings["_exclude"] == [
+        "{% from 'extensions/features.jinja' import left_out with context %}{{ left_out() }}"
+    ]
 
 
 COMMON = [

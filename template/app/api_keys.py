@@ -8,10 +8,10 @@ from fastapi import FastAPI, Request, Security
 from fastapi.security import APIKeyHeader, SecurityScopes
 from starlette.exceptions import HTTPException
 
-from app.core.api_keys import digest_of, well_formed
-from app.core.auth_errors import RateLimitedError
-from app.core.configured_keys import find
-from app.core.rate_limits import RateLimiter
+from app.core.errors import RateLimitedError
+from app.core.rate_limiter import RateLimiter
+from app.core.security.api_key_setting import find
+from app.core.security.api_keys import digest_of, well_formed
 from app.core.settings import Settings
 
 
@@ -20,7 +20,7 @@ async def count_calls(app: FastAPI) -> AsyncIterator[None]:
     """Count the calls of each key while the application runs."""
     app.state.rate_limiter = RateLimiter(app.state.settings)
     yield
-    await app.state.rate_limiter.close()
+    await app.state.rate_limiter.aclose()
 
 
 async def check_key(

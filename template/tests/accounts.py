@@ -15,12 +15,12 @@ from httpx import AsyncClient, Response
 from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
 
-from app.core import passwords
+from app.core.security import passwords
 from app.core.settings import Settings
 from app.models import Role, User
-from app.services import sessions
-from app.services.accounts import AccountService
-from app.services.email import Mailer
+from app.services.auth import sessions
+from app.services.auth.accounts import AccountService
+from app.services.auth.mailer import Mailer
 from tests.clients import client_of
 
 PASSWORD = "a horse, a staple and a battery"

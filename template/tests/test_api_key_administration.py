@@ -14,12 +14,12 @@ from pydantic import SecretStr
 from sqlmodel import SQLModel, col
 from typer.testing import CliRunner
 
-from app import api_key_cli
-from app.cli import cli
-from app.core.api_keys import new_key
+from app.cli import api_keys
+from app.cli.main import cli
+from app.core.security.api_keys import new_key
 from app.core.settings import Settings
 from app.models import ApiKey
-from app.services.api_keys import prefix_of
+from app.services.api_keys.stored import prefix_of
 from tests.api_keys import Keys
 
 _KEYS = "/api/v1/api-keys"
@@ -175,7 +175,7 @@ Run = Callable[..., str]
 def run(real_database_url: str, monkeypatch: pytest.MonkeyPatch) -> Run:
     """A function that returns what a command prints, on a database of its own."""
     settings = Settings(database_url=real_database_url)
-    monkeypatch.setattr(api_key_cli, "get_settings", lambda: settings)
+    monkeypatch.setattr(api_keys, "get_settings", lambda: settings)
 
     def run(*arguments: str, exit_code: int = 0) -> str:
         result = CliRunner().invoke(cli, ["api-keys", *arguments])
@@ -224,7 +224,7 @@ def test_database_without_tables_is_told_of_in_one_line(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, arguments: tuple[str, ...]
 ) -> None:
     settings = Settings(database_url=SecretStr(f"sqlite+aiosqlite:///{tmp_path}/app.db"))
-    monkeypatch.setattr(api_key_cli, "get_settings", lambda: settings)
+    monkeypatch.setattr(api_keys, "get_settings", lambda: settings)
 
     result = CliRunner().invoke(cli, ["api-keys", *arguments])
 

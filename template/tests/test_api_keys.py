@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from httpx import AsyncClient, Headers
 from pydantic import ValidationError
 
-from app.core.api_keys import new_key
+from app.core.security.api_keys import new_key
 from app.core.settings import Settings
 from tests.api_keys import Keys
 

@@ -8,9 +8,9 @@ from httpx import AsyncClient, Response
 from pydantic import ValidationError
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from app.core.rate_limits import RateLimiter
+from app.core.rate_limiter import RateLimiter
 from app.core.settings import Settings
-from app.schemas.user import UserRead
+from app.schemas.auth import UserRead
 from tests.accounts import PASSWORD, Account, Outbox, accounts_of
 from tests.clients import client_of
 

@@ -6,7 +6,7 @@ import os
 import pytest
 from typer.testing import CliRunner
 
-from app.cli import cli
+from app.cli.main import cli
 from app.main import app
 
 
@@ -38,7 +38,7 @@ def test_serve_takes_the_options_of_uvicorn() -> None:
 
 def test_server_logs_no_query_and_believes_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[list[str]] = []
-    monkeypatch.setattr("app.cli.uvicorn", lambda command, **_: started.append(command))
+    monkeypatch.setattr("app.cli.main.uvicorn", lambda command, **_: started.append(command))
     monkeypatch.setenv("FORWARDED_ALLOW_IPS", "")
     monkeypatch.delenv("FORWARDED_ALLOW_IPS")
 
@@ -53,7 +53,7 @@ def test_server_logs_no_query_and_believes_no_proxy(monkeypatch: pytest.MonkeyPa
 
 
 def test_server_believes_the_proxies_that_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.cli.uvicorn", lambda *_, **__: None)
+    monkeypatch.setattr("app.cli.main.uvicorn", lambda *_, **__: None)
     monkeypatch.setenv("FORWARDED_ALLOW_IPS", "10.0.0.1")
 
     run("serve")

@@ -5,10 +5,10 @@ import re
 import pytest
 from typer.testing import CliRunner
 
-from app import configured_key_cli
-from app.cli import cli
-from app.core.api_keys import digest_of, new_key
-from app.core.configured_keys import ConfiguredKey
+from app.cli import api_keys_from_settings
+from app.cli.main import cli
+from app.core.security.api_key_setting import ConfiguredKey
+from app.core.security.api_keys import digest_of, new_key
 from app.core.settings import Settings, get_settings
 
 
@@ -21,7 +21,7 @@ def run(*arguments: str, exit_code: int = 0) -> str:
 
 def _configure(monkeypatch: pytest.MonkeyPatch, *keys: ConfiguredKey) -> None:
     settings = Settings(api_keys=keys)
-    monkeypatch.setattr(configured_key_cli, "get_settings", lambda: settings)
+    monkeypatch.setattr(api_keys_from_settings, "get_settings", lambda: settings)
 
 
 def test_created_key_is_printed_with_its_entry() -> None:

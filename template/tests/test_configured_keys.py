@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from app.core.configured_keys import ConfiguredKey, ConfiguredKeys, find
+from app.core.security.api_key_setting import ConfiguredKey, ConfiguredKeys, find
 
 _DIGEST = "0123456789abcdef" * 4
 _KEYS: TypeAdapter[tuple[ConfiguredKey, ...]] = TypeAdapter(ConfiguredKeys)

@@ -19,7 +19,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DBAPIError, InvalidRequestError
 from sqlmodel import SQLModel
 
-from app.api.dependencies.database import Connection
+from app.api.database import Connection
 from app.core.settings import Settings
 from app.db.database import Database, orm_session
 from app.db.engine import create_engine

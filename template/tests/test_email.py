@@ -15,9 +15,9 @@ from httpx import AsyncClient
 from joserfc.jwk import RSAKey
 from pydantic import SecretStr, ValidationError
 
-from app.core.pem import MIN_BITS
+from app.core.security.pem import MIN_BITS
 from app.core.settings import Environment, Settings
-from app.services.email import Mailer
+from app.services.auth.mailer import Mailer
 from tests.accounts import PASSWORD, Outbox
 
 NEW = {"email": "carol@example.com", "password": PASSWORD, "full_name": "Carol\nBcc: x"}

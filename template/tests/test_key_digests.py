@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from app.core.api_keys import choose_pepper, digest_of, new_key, well_formed
+from app.core.security.api_keys import choose_pepper, digest_of, new_key, well_formed
 
 
 def test_digest_depends_on_the_pepper() -> None:

@@ -14,8 +14,8 @@ from joserfc.jwk import KeySet
 from pwdlib.hashers.argon2 import Argon2Hasher
 from sqlmodel import col
 
-from app.core import passwords
-from app.core.passwords import hash_password
+from app.core.security import passwords
+from app.core.security.passwords import hash_password
 from app.models import User
 from tests.accounts import PASSWORD, Account, hash_of_password, new_account
 
@@ -104,7 +104,7 @@ async def test_password_that_changes_meanwhile_opens_nothing(
             await connection.execute(sa.update(User).values(hashed_password="changed"))
         return result
 
-    monkeypatch.setattr("app.services.accounts.verify_password", verify_slowly)
+    monkeypatch.setattr("app.services.auth.accounts.verify_password", verify_slowly)
 
     response = await log_in(anonymous, alice.email, PASSWORD)
 
@@ -191,7 +191,7 @@ async def test_refusal_takes_the_work_of_one_password(
             verified.append(str(hash))
             return super().verify(password, hash)
 
-    monkeypatch.setattr("app.core.passwords._hasher.hashers", [Hasher()])
+    monkeypatch.setattr("app.core.security.passwords._hasher.hashers", [Hasher()])
 
     await anonymous.post(LOGIN, data=refused[kind])
 
@@ -210,7 +210,7 @@ async def test_password_is_hashed_off_the_event_loop(
         threads.append(threading.current_thread().name)
         return hashed == hash_of_password(), None
 
-    monkeypatch.setattr("app.core.passwords._hasher.verify_and_update", verify)
+    monkeypatch.setattr("app.core.security.passwords._hasher.verify_and_update", verify)
 
     assert (await log_in(anonymous, alice.email, PASSWORD)).status_code == 200
     assert [name.partition("_")[0] for name in threads] == ["password"]
@@ -227,7 +227,7 @@ async def test_four_passwords_are_hashed_at_once_and_no_more(
         four.wait(timeout=10)
         return password
 
-    monkeypatch.setattr("app.core.passwords._hasher.hash", hash_with_three_others)
+    monkeypatch.setattr("app.core.security.passwords._hasher.hash", hash_with_three_others)
 
     await asyncio.gather(*(hash_password(PASSWORD) for _ in range(16)))
 

@@ -14,7 +14,7 @@ from httpx import AsyncClient, Response
 from app.core.settings import Settings
 from app.main import create_app
 from app.models import Identity, LoginSession, OidcLogin, User
-from app.services.oidc import purge
+from app.services.oidc.login import purge
 from tests.accounts import Outbox, new_account
 from tests.oidc_provider import OIDC, Browser, Provider
 

@@ -12,9 +12,9 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse
 from starlette.responses import Response as Answer
 
 from app.core.oidc import OidcProvider
-from app.core.oidc_errors import ProviderError
 from app.core.settings import Settings
-from app.services import oidc_provider
+from app.services.oidc import provider as oidc_provider
+from app.services.oidc.errors import ProviderError
 from tests.oidc_provider import OIDC, Browser, Provider
 
 METADATA = "/.well-known/openid-configuration"

@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 from typer.testing import CliRunner
 
-from app.cli import cli
+from app.cli.main import cli
 from app.core.oidc import default_public_url
 from app.core.settings import Environment, Settings, get_settings
 

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from app.api.dependencies.database import Connection
+from app.api.database import Connection
 from app.core.settings import Settings
 from app.db.database import Database
 from app.db.engine import create_engine

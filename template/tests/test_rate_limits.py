@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from app.core.auth_errors import RateLimitedError
-from app.core.rate_limits import RateLimiter
+from app.core.errors import RateLimitedError
+from app.core.rate_limiter import RateLimiter
 from app.core.settings import Settings
 
 
@@ -57,7 +57,7 @@ async def shared() -> AsyncIterator[Callable[[], RateLimiter]]:
     async with server:
         yield make
         for limiter in limiters:
-            await limiter.close()
+            await limiter.aclose()
 
 
 async def test_more_than_the_limit_is_refused_until_the_window_ends() -> None:
@@ -105,7 +105,7 @@ async def test_limits_hold_while_redis_does_not_answer() -> None:
     with pytest.raises(RateLimitedError):
         await limiter.hit("2/minute", "alice")
 
-    await limiter.close()
+    await limiter.aclose()
 
 
 def test_unknown_storage_is_refused() -> None:

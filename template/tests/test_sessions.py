@@ -14,10 +14,10 @@ from httpx import AsyncClient, Response
 from pydantic import ValidationError
 from sqlmodel import col
 
+from app.core.security.tokens import TokenType
 from app.core.settings import Settings
-from app.core.tokens import TokenType
 from app.models import LoginSession, User
-from app.services import sessions
+from app.services.auth import sessions
 from tests.accounts import PASSWORD, Account, logged_in, new_account
 
 REFRESH = "/api/v1/auth/refresh"

@@ -18,11 +18,10 @@ from httpx import AsyncClient
 from joserfc.jwk import ECKey, RSAKey
 from pydantic import SecretStr, ValidationError
 
-from app.core.keys import DEVELOPMENT_KEY, Keys, load_keys, write_private_key
-from app.core.pem import MIN_BITS, read_key
+from app.core.security.keys import DEVELOPMENT_KEY, Keys, load_keys, write_private_key
+from app.core.security.pem import MIN_BITS, read_key
+from app.core.security.tokens import InvalidTokenError, Tokens, TokenType
 from app.core.settings import Environment, Settings
-from app.core.tokens import Tokens, TokenType
-from app.core.user_errors import InvalidTokenError
 
 KEY = RSAKey.generate_key(MIN_BITS)
 PRIVATE = KEY.as_pem(private=True)
@@ -188,7 +187,7 @@ def test_of_several_that_start_at_once_one_makes_the_key(
         key = RSAKey.generate_key(MIN_BITS)
         return key.as_pem(private=True), key.as_pem(private=False)
 
-    monkeypatch.setattr("app.core.keys.generate_key", generate)
+    monkeypatch.setattr("app.core.security.keys.generate_key", generate)
 
     with ThreadPoolExecutor(4) as starts:
         used = {start.result() for start in [starts.submit(development_key) for _ in range(4)]}

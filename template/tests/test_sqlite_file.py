@@ -11,7 +11,7 @@ from httpx import AsyncClient
 from pydantic import SecretStr
 from sqlalchemy import make_url, text
 
-from app.api.dependencies.database import Connection
+from app.api.database import Connection
 from app.core.settings import Settings
 from app.db.engine import create_engine
 from app.main import create_app

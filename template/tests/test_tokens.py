@@ -17,10 +17,10 @@ from fastapi import FastAPI
 from httpx import AsyncClient
 from joserfc.jwk import RSAKey
 
-from app.core.keys import load_keys
-from app.core.pem import MIN_BITS
-from app.core.tokens import LEEWAY, Claims, Tokens, TokenType
-from app.schemas.user import UserRead
+from app.core.security.keys import load_keys
+from app.core.security.pem import MIN_BITS
+from app.core.security.tokens import LEEWAY, Claims, Tokens, TokenType
+from app.schemas.auth import UserRead
 from tests.accounts import Account, Outbox, accounts_of
 
 OWN = RSAKey.generate_key(MIN_BITS)

@@ -9,9 +9,9 @@ from joserfc.jwk import RSAKey
 from pydantic import SecretStr
 from typer.testing import CliRunner, Result
 
-from app import user_cli
-from app.cli import cli
-from app.core.pem import MIN_BITS
+from app.cli import users
+from app.cli.main import cli
+from app.core.security.pem import MIN_BITS
 from app.core.settings import Settings
 from tests.accounts import PASSWORD
 
@@ -20,7 +20,7 @@ from tests.accounts import PASSWORD
 def database(real_database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The database that the commands work on."""
     settings = Settings(database_url=SecretStr(real_database_url))
-    monkeypatch.setattr(user_cli, "get_settings", lambda: settings)
+    monkeypatch.setattr(users, "get_settings", lambda: settings)
 
 
 def run(*arguments: str, given: str | None = None) -> Result:
@@ -116,7 +116,7 @@ def test_database_without_tables_is_told_of_in_one_line(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, arguments: tuple[str, ...]
 ) -> None:
     settings = Settings(database_url=SecretStr(f"sqlite+aiosqlite:///{tmp_path}/app.db"))
-    monkeypatch.setattr(user_cli, "get_settings", lambda: settings)
+    monkeypatch.setattr(users, "get_settings", lambda: settings)
 
     result = run(*arguments, given=f"{PASSWORD}\n")
 

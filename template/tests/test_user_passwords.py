@@ -9,9 +9,15 @@ import pytest
 from fastapi import FastAPI
 from httpx import AsyncClient, Response
 
-from app.core import passwords
-from app.core.passwords import MAX_LENGTH, MIN_LENGTH, hash_password, is_common, verify_password
-from app.core.tokens import TokenType
+from app.core.security import passwords
+from app.core.security.passwords import (
+    MAX_LENGTH,
+    MIN_LENGTH,
+    hash_password,
+    is_common,
+    verify_password,
+)
+from app.core.security.tokens import TokenType
 from tests.accounts import PASSWORD, Account, Outbox, new_account
 
 SIGN_UP = "/api/v1/auth/sign-up"
@@ -121,7 +127,7 @@ async def test_long_password_is_refused_before_it_is_hashed(
     async def hash_nothing(password: str) -> str:
         raise AssertionError(password)
 
-    monkeypatch.setattr("app.services.accounts.hash_password", hash_nothing)
+    monkeypatch.setattr("app.services.auth.accounts.hash_password", hash_nothing)
 
     assert (await sign_up(anonymous, "x" * 1_000_000)).status_code in {413, 422}
     assert await log_in(anonymous, "carol@example.com", "x" * 100_000) == 422
@@ -283,7 +289,7 @@ async def test_answer_is_sent_before_the_account_is_looked_for(
     async def find_nothing(*_: object) -> None:
         raise RuntimeError
 
-    monkeypatch.setattr("app.services.accounts.AccountService._find", find_nothing)
+    monkeypatch.setattr("app.services.auth.accounts.AccountService._find", find_nothing)
 
     response = await anonymous.post(FORGOT, json={"email": "alice@example.com"})
 

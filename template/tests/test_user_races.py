@@ -11,11 +11,11 @@ from fastapi import FastAPI
 from httpx import AsyncClient, Response
 from pydantic import SecretStr
 
-from app.core.passwords import hash_password
+from app.core.security.passwords import hash_password
 from app.core.settings import Settings
 from app.main import create_app
 from app.models import Role
-from app.services import accounts
+from app.services.auth import accounts
 from tests.accounts import PASSWORD, Account, Outbox, logged_in, new_account
 from tests.clients import client_of
 

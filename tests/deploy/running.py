@@ -63,7 +63,7 @@ def words_of_parser(parser, path=()):
                 yield from words_of_parser(inner, (*path, name))
 
 try:
-    from app.cli import cli
+    from app.cli.main import cli
     from typer.main import get_command
     commands = list(words(get_command(cli)))
 except ImportError:

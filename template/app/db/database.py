@@ -9,7 +9,8 @@ from sqlalchemy.exc import InvalidRequestError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
 from app.core.errors import UnavailableError
-from app.db.engine import transactional
+from app.core.settings import Settings
+from app.db.engine import create_engine, transactional
 
 
 class Database:
@@ -49,6 +50,16 @@ class Database:
     async def dispose(self) -> None:
         """Close every connection."""
         await self._engine.dispose()
+
+
+@asynccontextmanager
+async def open_database(settings: Settings) -> AsyncIterator[Database]:
+    """Open the database of the settings, and close its connections at the end."""
+    database = Database(create_engine(settings))
+    try:
+        yield database
+    finally:
+        await database.dispose()
 
 
 class _ReadingConnection(AsyncConnection):

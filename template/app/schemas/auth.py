@@ -1,14 +1,150 @@
-"""Requests and responses about logging in."""
+"""Requests and responses about authentication and users."""
 
+from datetime import datetime
 from typing import Annotated, Literal
+from uuid import UUID
 
-from pydantic import BaseModel, Field, field_validator
+from email_validator import EmailNotValidError, validate_email
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    field_validator,
+)
+from pydantic.json_schema import SkipJsonSchema
 
+from app.core.security.passwords import MAX_LENGTH, MIN_LENGTH, is_common, normalized
 from app.schemas.text import STORABLE
-from app.schemas.user import Email, GivenPassword, NewPassword, normalized_email
 
+
+def normalized_email(text: str) -> str:
+    """Return the form in which addresses are kept and compared.
+
+    Raises:
+        ValueError: it is not an e-mail address.
+    """
+    try:
+        # ASCII only: lower-casing other letters can make two addresses one.
+        email = validate_email(text, check_deliverability=False, allow_smtputf8=False)
+    except EmailNotValidError:
+        raise ValueError("is not an e-mail address") from None
+    return (email.ascii_email or email.normalized).lower()
+
+
+def _is_not_too_long(password: SecretStr) -> SecretStr:
+    if len(password) > MAX_LENGTH:
+        raise ValueError(f"must have at most {MAX_LENGTH} characters")
+    try:
+        password.get_secret_value().encode()
+    except UnicodeEncodeError:
+        raise ValueError("must not contain lone surrogates") from None
+    return password
+
+
+def _is_acceptable(password: SecretStr) -> SecretStr:
+    # As it is hashed: a letter and its accent count once, however they were typed.
+    if len(normalized(password.get_secret_value())) < MIN_LENGTH:
+        raise ValueError(f"must have at least {MIN_LENGTH} characters")
+    if is_common(password.get_secret_value()):
+        raise ValueError("is one of the commonest passwords; choose another")
+    return password
+
+
+Email = Annotated[
+    str,
+    Field(max_length=254, json_schema_extra={"format": "email"}),
+    STORABLE,
+    AfterValidator(normalized_email),
+]
+FullName = Annotated[str, Field(max_length=255), STORABLE]
+# One that is to be compared; a longer one is refused before it is hashed.
+GivenPassword = Annotated[
+    SecretStr,
+    AfterValidator(_is_not_too_long),
+    Field(json_schema_extra={"maxLength": MAX_LENGTH}),
+]
+# One that is to be kept.
+NewPassword = Annotated[
+    GivenPassword,
+    AfterValidator(_is_acceptable),
+    Field(json_schema_extra={"minLength": MIN_LENGTH, "maxLength": MAX_LENGTH}),
+]
 # What we sign is shorter.
 Token = Annotated[str, Field(max_length=4096)]
+
+
+class UserCreate(BaseModel):
+    """A new account."""
+
+    email: Email
+    password: NewPassword
+    full_name: FullName | None = None
+
+
+class ProfileUpdate(BaseModel):
+    """What users may change of themselves."""
+
+    full_name: FullName | None = None
+
+
+class UserUpdate(ProfileUpdate):
+    """What administrators may change of everybody."""
+
+    email: Email | SkipJsonSchema[None] = None
+    role: Literal["user", "admin"] | SkipJsonSchema[None] = None
+    is_active: bool | SkipJsonSchema[None] = None
+    is_verified: bool | SkipJsonSchema[None] = None
+
+    @field_validator("email", "role", "is_active", "is_verified")
+    @classmethod
+    def _is_given(cls, value: object) -> object:
+        if value is None:
+            raise ValueError("must not be null")
+        return value
+
+
+class PasswordChange(BaseModel):
+    """The current password, and the new one."""
+
+    current_password: GivenPassword
+    new_password: NewPassword
+
+
+class UserRead(BaseModel):
+    """A user."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: UUID
+    email: str
+    full_name: str | None
+    role: Literal["user", "admin"]
+    is_active: bool
+    is_verified: bool
+    created_at: datetime
+    updated_at: datetime
+
+
+class UserQuery(BaseModel):
+    """Which users to list; the newest come first."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    # What 32 bits hold: nobody has more rows to skip.
+    skip: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
+    limit: Annotated[int, Field(ge=1, le=100)] = 50
+
+
+class UserPage(BaseModel):
+    """Some of the users, and how many there are in all."""
+
+    items: list[UserRead]
+    total: int
+    skip: int
+    limit: int
+    has_more: bool
 
 
 class LoginForm(BaseModel):

@@ -1,0 +1,39 @@
+"""API keys: create, list, revoke."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Response, status
+
+from app.api.api_keys.dependencies import ApiKeys, KeyAdministrator
+from app.api.problems import problem_responses
+from app.schemas.api_keys import ApiKeyCreate, ApiKeyCreated, ApiKeyPage, ApiKeyQuery
+
+router = APIRouter(prefix="/api/v1/api-keys", tags=["API keys"])
+
+
+@router.post("", status_code=status.HTTP_201_CREATED)
+async def create_api_key(
+    data: ApiKeyCreate, keys: ApiKeys, administrator: KeyAdministrator, response: Response
+) -> ApiKeyCreated:
+    """Make a key that may do no more than the one that makes it; its secret is shown only now."""
+    response.headers["Cache-Control"] = "no-store"
+    return await keys.create(data, administrator)
+
+
+@router.get("")
+async def list_api_keys(
+    query: Annotated[ApiKeyQuery, Query()], keys: ApiKeys, _: KeyAdministrator
+) -> ApiKeyPage:
+    """List keys, revoked ones too, a page at a time."""
+    return await keys.page(query)
+
+
+@router.delete(
+    "/{key_id}",
+    status_code=status.HTTP_204_NO_CONTENT,
+    responses=problem_responses(status.HTTP_404_NOT_FOUND),
+)
+async def revoke_api_key(key_id: UUID, keys: ApiKeys, administrator: KeyAdministrator) -> None:
+    """Refuse a key from now on."""
+    await keys.revoke(key_id, administrator)

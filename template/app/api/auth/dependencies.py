@@ -1,0 +1,94 @@
+"""Who calls, by the access token that came along, and what accounts are worked on with."""
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from app.api.auth.access_token import AccessToken
+from app.api.auth.limits import AuthLimits
+from app.api.database import Connection, CurrentDatabase
+from app.core.errors import ForbiddenError
+from app.core.security.tokens import Claims, Tokens
+from app.services.auth import sessions
+from app.services.auth.accounts import AccountService
+from app.services.auth.sessions import Caller
+from app.services.auth.users import UserService
+
+
+async def get_tokens(request: Request) -> Tokens:
+    """Return what signs and reads tokens."""
+    tokens: Tokens = request.app.state.tokens
+    return tokens
+
+
+CurrentTokens = Annotated[Tokens, Depends(get_tokens)]
+
+
+ReadClaims = Annotated[Claims, Depends(AccessToken())]
+
+
+async def get_current_user(claims: ReadClaims, connection: Connection) -> Caller:
+    """Return who calls.
+
+    Raises:
+        InvalidTokenError: the session has ended, or the account is not active.
+    """
+    return await sessions.caller_of(connection, claims)
+
+
+CurrentUser = Annotated[Caller, Depends(get_current_user)]
+
+
+async def get_detached_user(claims: ReadClaims, database: CurrentDatabase) -> Caller:
+    """Return who calls, holding no connection: for routes that wait for something else.
+
+    Raises:
+        InvalidTokenError: the session has ended, or the account is not active.
+    """
+    async with database.reading() as connection:
+        return await sessions.caller_of(connection, claims)
+
+
+DetachedUser = Annotated[Caller, Depends(get_detached_user)]
+
+
+async def get_current_admin(user: CurrentUser) -> Caller:
+    """Return the administrator who calls.
+
+    Raises:
+        ForbiddenError: the caller is not one.
+    """
+    if not user.is_admin:
+        raise ForbiddenError("Only administrators may do this.")
+    return user
+
+
+CurrentAdmin = Annotated[Caller, Depends(get_current_admin)]
+
+
+async def get_limits(request: Request) -> AuthLimits:
+    """Return the limits on attempts to log in and the like."""
+    state = request.app.state
+    return AuthLimits(request, state.rate_limiter, state.settings.rate_limit_auth)
+
+
+CurrentLimits = Annotated[AuthLimits, Depends(get_limits)]
+
+
+async def get_accounts(
+    request: Request, database: CurrentDatabase, tokens: CurrentTokens
+) -> AccountService:
+    """Return the accounts, with connections of their own."""
+    state = request.app.state
+    return AccountService(database, state.settings, tokens, state.mailer)
+
+
+Accounts = Annotated[AccountService, Depends(get_accounts)]
+
+
+async def get_users(connection: Connection) -> UserService:
+    """Return the users, inside the request's connection."""
+    return UserService(connection)
+
+
+Users = Annotated[UserService, Depends(get_users)]

@@ -1,0 +1,118 @@
+"""Signing up, logging in and out, tokens, lost passwords."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, BackgroundTasks, Depends, Form, Response, status
+
+from app.api.auth.dependencies import Accounts, CurrentLimits, CurrentTokens, CurrentUser
+from app.api.database import Connection
+from app.api.problems import problem_responses
+from app.core.security.tokens import TokenType
+from app.schemas.auth import (
+    Accepted,
+    EmailVerification,
+    ForgottenPassword,
+    LoginForm,
+    PasswordReset,
+    PublicKeySet,
+    RefreshRequest,
+    TokenPair,
+    UserCreate,
+    UserRead,
+)
+from app.services.auth import sessions
+
+
+async def keep_from_caches(response: Response) -> None:
+    """Forbid every cache on the way to keep a token (RFC 6749 section 5.1)."""
+    response.headers["Cache-Control"] = "no-store"
+
+
+router = APIRouter(
+    prefix="/api/v1/auth",
+    tags=["auth"],
+    dependencies=[Depends(keep_from_caches)],
+    responses=problem_responses(status.HTTP_429_TOO_MANY_REQUESTS),
+)
+well_known = APIRouter(prefix="/.well-known", tags=["auth"])
+_REFUSED = problem_responses(status.HTTP_400_BAD_REQUEST)
+_UNAUTHORIZED = problem_responses(status.HTTP_401_UNAUTHORIZED)
+
+
+@router.post(
+    "/sign-up",
+    status_code=status.HTTP_201_CREATED,
+    responses=problem_responses(status.HTTP_409_CONFLICT),
+)
+async def sign_up(
+    data: UserCreate, accounts: Accounts, limits: CurrentLimits, later: BackgroundTasks
+) -> UserRead:
+    """Make an account; an e-mail asks to confirm the address."""
+    await limits.hit(data.email)
+    user = await accounts.sign_up(data)
+    later.add_task(accounts.send_verification, user)
+    return user
+
+
+@router.post("/login", responses=_UNAUTHORIZED)
+async def log_in(
+    form: Annotated[LoginForm, Form()], accounts: Accounts, limits: CurrentLimits
+) -> TokenPair:
+    """Log in with e-mail address and password; earlier sessions end."""
+    await limits.hit(form.username)
+    return await accounts.log_in(form.username, form.password.get_secret_value())
+
+
+@router.post("/refresh", responses=_UNAUTHORIZED)
+async def refresh(
+    data: RefreshRequest, accounts: Accounts, limits: CurrentLimits, tokens: CurrentTokens
+) -> TokenPair:
+    """Exchange a refresh token for a new pair. It works once; used again, it ends the session."""
+    await limits.hit()
+    claims = tokens.read(data.refresh_token, TokenType.REFRESH)
+    await limits.hit_account(str(claims.subject))
+    return await accounts.refresh(claims)
+
+
+@router.post("/logout", status_code=status.HTTP_204_NO_CONTENT, responses=_UNAUTHORIZED)
+async def log_out(user: CurrentUser, connection: Connection) -> None:
+    """End this session; its tokens are dead at once."""
+    await sessions.end(connection, user.session_id, user.id)
+
+
+@router.post("/forgot-password", status_code=status.HTTP_202_ACCEPTED)
+async def forgot_password(
+    data: ForgottenPassword, accounts: Accounts, limits: CurrentLimits, later: BackgroundTasks
+) -> Accepted:
+    """Ask for an e-mail that allows a new password. The answer is the same for every address."""
+    await limits.hit(data.email)
+    # In the background, whether or not there is such an account: the time tells nothing either.
+    later.add_task(accounts.send_reset, data.email)
+    return Accepted()
+
+
+@router.post("/reset-password", status_code=status.HTTP_204_NO_CONTENT, responses=_REFUSED)
+async def reset_password(
+    data: PasswordReset, accounts: Accounts, limits: CurrentLimits, later: BackgroundTasks
+) -> None:
+    """Set a new password with the token from the e-mail; all sessions end."""
+    await limits.hit()
+    claims = accounts.read_link(data.token, TokenType.RESET)
+    await limits.hit_account(str(claims.subject))
+    email = await accounts.reset_password(claims, data.new_password.get_secret_value())
+    later.add_task(accounts.tell_password_changed, email)
+
+
+@router.post("/verify-email", status_code=status.HTTP_204_NO_CONTENT, responses=_REFUSED)
+async def verify_email(data: EmailVerification, accounts: Accounts, limits: CurrentLimits) -> None:
+    """Confirm the e-mail address with the token that was sent to it."""
+    await limits.hit()
+    claims = accounts.read_link(data.token, TokenType.VERIFY)
+    await limits.hit_account(str(claims.subject))
+    await accounts.verify_email(claims)
+
+
+@well_known.get("/jwks.json")
+async def read_public_keys(tokens: CurrentTokens) -> PublicKeySet:
+    """Read the public keys, with which other services verify access tokens."""
+    return PublicKeySet.model_validate(tokens.key_set)

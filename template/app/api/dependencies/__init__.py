@@ -1,1 +1,0 @@
-"""What routes are given. Every injectable has one name, defined here."""

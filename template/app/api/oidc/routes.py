@@ -1,0 +1,108 @@
+"""Logging in with OpenID Connect providers, and the identities there."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Query, Response, status
+from fastapi.responses import RedirectResponse
+
+from app.api.auth.dependencies import CurrentLimits, CurrentUser
+from app.api.auth.routes import keep_from_caches
+from app.api.oidc.dependencies import CurrentLoginCookie, Identities, Oidc
+from app.api.problems import problem_responses
+from app.schemas.oidc import (
+    AuthorizationRequest,
+    CallbackQuery,
+    IdentityRead,
+    LoginQuery,
+    OidcTokenPair,
+)
+
+_PROVIDER = problem_responses(
+    status.HTTP_404_NOT_FOUND,
+    status.HTTP_429_TOO_MANY_REQUESTS,
+    status.HTTP_502_BAD_GATEWAY,
+    status.HTTP_504_GATEWAY_TIMEOUT,
+)
+_REFUSED = problem_responses(status.HTTP_400_BAD_REQUEST)
+_UNAUTHORIZED = problem_responses(status.HTTP_401_UNAUTHORIZED)
+_FORBIDDEN = problem_responses(status.HTTP_403_FORBIDDEN)
+_NOT_FOUND = problem_responses(status.HTTP_404_NOT_FOUND)
+_CONFLICT = problem_responses(status.HTTP_409_CONFLICT)
+
+router = APIRouter(tags=["oidc"], dependencies=[Depends(keep_from_caches)])
+
+
+@router.get(
+    "/api/v1/auth/oidc/{provider}/login",
+    status_code=status.HTTP_302_FOUND,
+    response_class=RedirectResponse,
+    responses=_PROVIDER | _REFUSED,
+)
+async def begin_oidc_login(
+    provider: str,
+    query: Annotated[LoginQuery, Query()],
+    oidc: Oidc,
+    cookie: CurrentLoginCookie,
+    limits: CurrentLimits,
+) -> RedirectResponse:
+    """Go to the provider to log in. The browser comes back to the callback."""
+    await limits.hit()
+    begun = await oidc.begin(provider, query.next)
+    response = RedirectResponse(
+        begun.url, status.HTTP_302_FOUND, headers={"Cache-Control": "no-store"}
+    )
+    cookie.set(response, begun.browser_secret)
+    return response
+
+
+@router.post("/api/v1/auth/oidc/{provider}/link", responses=_PROVIDER | _UNAUTHORIZED | _FORBIDDEN)
+async def begin_oidc_link(  # noqa: PLR0913, PLR0917, each is injected
+    provider: str,
+    user: CurrentUser,
+    oidc: Oidc,
+    cookie: CurrentLoginCookie,
+    limits: CurrentLimits,
+    response: Response,
+) -> AuthorizationRequest:
+    """Ask to link an identity at the provider to one's own account, then go to the URL."""
+    await limits.hit()
+    begun = await oidc.begin_link(provider, user.session_id)
+    cookie.set(response, begun.browser_secret)
+    return AuthorizationRequest(authorization_url=begun.url)
+
+
+@router.get(
+    "/api/v1/auth/oidc/{provider}/callback",
+    response_model_exclude_none=True,
+    responses=_PROVIDER | _REFUSED | _UNAUTHORIZED | _FORBIDDEN | _CONFLICT,
+)
+async def finish_oidc_login(  # noqa: PLR0913, PLR0917, each is injected
+    provider: str,
+    query: Annotated[CallbackQuery, Query()],
+    oidc: Oidc,
+    cookie: CurrentLoginCookie,
+    limits: CurrentLimits,
+    response: Response,
+) -> OidcTokenPair:
+    """Come back from the provider, logged in; earlier sessions end."""
+    await limits.hit()
+    pair = await oidc.finish(provider, query, cookie.value)
+    cookie.clear(response)
+    return pair
+
+
+@router.get("/api/v1/users/me/identities", responses=_UNAUTHORIZED)
+async def list_my_identities(identities: Identities) -> list[IdentityRead]:
+    """List the identities that are linked to one's own account."""
+    return await identities.all()
+
+
+@router.delete(
+    "/api/v1/users/me/identities/{identity_id}",
+    status_code=status.HTTP_204_NO_CONTENT,
+    responses=_UNAUTHORIZED | _NOT_FOUND | _CONFLICT,
+)
+async def unlink_my_identity(identity_id: UUID, identities: Identities) -> None:
+    """Unlink an identity, unless it is the only way to log in."""
+    await identities.unlink(identity_id)

@@ -1,0 +1,88 @@
+"""How often something may be done: counted in memory, or in Redis for all processes together."""
+
+import math
+import time
+from functools import cache
+from typing import Final
+
+import structlog
+from limits import RateLimitItem, parse
+from limits.aio.storage import MemoryStorage, RedisStorage
+from limits.aio.strategies import FixedWindowRateLimiter
+from limits.errors import StorageError
+from redis.asyncio import ConnectionPool
+
+from app.core.errors import RateLimitedError
+from app.core.settings import Settings
+
+# Seconds a request waits for Redis, and seconds until Redis is tried again after it did not answer.
+_PATIENCE: Final = 0.5
+_PAUSE: Final = 10
+
+_logger = structlog.get_logger(__name__)
+
+
+class RateLimiter:
+    """Counts attempts against limits.
+
+    While Redis does not answer, each process counts for itself: nobody is locked out, and no limit
+    is off. The counts of that time are not carried over.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._enabled = settings.rate_limit_enabled
+        self._own = FixedWindowRateLimiter(MemoryStorage())
+        self._shared: FixedWindowRateLimiter | None = None
+        self._pool: ConnectionPool | None = None
+        # By `time.monotonic()`.
+        self._try_again_at = 0.0
+        uri = settings.rate_limit_storage_uri.get_secret_value()
+        if uri != "memory://":
+            self._pool = ConnectionPool.from_url(
+                uri, socket_connect_timeout=_PATIENCE, socket_timeout=_PATIENCE
+            )
+            storage = RedisStorage(
+                uri,
+                wrap_exceptions=True,
+                implementation="redispy",
+                # Documented, but not in the types.
+                connection_pool=self._pool,  # type: ignore[arg-type]
+            )
+            self._shared = FixedWindowRateLimiter(storage)
+
+    async def hit(self, limit: str, *identifiers: str) -> None:
+        """Count one attempt against a limit, as in `10/minute`.
+
+        The identifiers name what was attempted, and by whom.
+
+        Raises:
+            RateLimitedError: there were more than the limit allows.
+        """
+        if not self._enabled:
+            return
+        item = _parsed(limit)
+        if self._shared is not None and time.monotonic() >= self._try_again_at:
+            try:
+                await _hit(self._shared, item, identifiers)
+            except StorageError as error:
+                self._try_again_at = time.monotonic() + _PAUSE
+                _logger.warning("rate_limit_storage_unavailable", cause=repr(error.storage_error))
+            else:
+                return
+        await _hit(self._own, item, identifiers)
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        if self._pool is not None:
+            await self._pool.aclose()
+
+
+_parsed = cache(parse)
+
+
+async def _hit(
+    limiter: FixedWindowRateLimiter, limit: RateLimitItem, identifiers: tuple[str, ...]
+) -> None:
+    if not await limiter.hit(limit, *identifiers):
+        window = await limiter.get_window_stats(limit, *identifiers)
+        raise RateLimitedError(max(1, math.ceil(window.reset_time - time.time())))

@@ -1,0 +1,77 @@
+"""The RSA keys that tokens are signed with."""
+
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Final
+
+from joserfc.jwk import KeySet, RSAKey
+
+from app.core.security.pem import MIN_BITS, parse_key
+from app.core.settings import Environment, Settings
+
+ALGORITHM: Final = "RS256"
+# Bits.
+NEW_KEY_BITS: Final = 3072
+DEVELOPMENT_KEY: Final = Path(".keys/private.pem")
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The key that signs, and all whose signatures are accepted."""
+
+    signing: RSAKey
+    accepted: KeySet
+
+
+def load_keys(settings: Settings) -> Keys:
+    """Return the keys of the settings; in development and tests, one is made where none is set."""
+    pem = settings.rsa_private_key
+    if pem is None:
+        in_test = settings.environment is Environment.TEST
+        pem = _temporary_key() if in_test else _development_key(DEVELOPMENT_KEY)
+    signing = parse_key(pem, private=True)
+    pems = [pem] if settings.rsa_retired_key is None else [pem, settings.rsa_retired_key]
+    return Keys(signing, KeySet([_public(parse_key(pem, private=False)) for pem in pems]))
+
+
+def generate_key() -> tuple[bytes, bytes]:
+    """Make a pair, and return its private and its public half in PEM."""
+    key = RSAKey.generate_key(NEW_KEY_BITS)
+    return key.as_pem(private=True), key.as_pem(private=False)
+
+
+def write_private_key(path: Path, pem: bytes) -> None:
+    """Write the key to a new file that only its owner can read.
+
+    Raises:
+        FileExistsError: there is such a file, which stays as it is.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # A link appears at once and whole, or not at all: of several processes, one wins.
+    with NamedTemporaryFile(dir=path.parent) as file:
+        file.write(pem)
+        file.flush()
+        os.link(file.name, path)
+
+
+def _public(key: RSAKey) -> RSAKey:
+    """Return the public half, named by its thumbprint (RFC 7638)."""
+    parameters = {"kid": key.thumbprint(), "use": "sig", "alg": ALGORITHM}
+    return RSAKey.import_key({**key.as_dict(private=False), **parameters})
+
+
+def _development_key(path: Path) -> bytes:
+    if not path.exists():
+        private, _ = generate_key()
+        with suppress(FileExistsError):
+            write_private_key(path, private)
+    return path.read_bytes()
+
+
+@cache
+def _temporary_key() -> bytes:
+    return RSAKey.generate_key(MIN_BITS).as_pem(private=True)

@@ -1,0 +1,47 @@
+"""Users and their sessions."""
+
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from sqlalchemy import Index, false, true
+from sqlmodel import Field
+
+from app.db.types import Timestamp
+from app.models.base import Table
+
+
+class Role(StrEnum):
+    """What a user may do: see to their own things, or to everybody's."""
+
+    USER = "user"
+    ADMIN = "admin"
+
+
+class User(Table, table=True):
+    """Someone with an account. Deleted ones stay, inactive, and keep their e-mail address."""
+
+    __tablename__ = "users"
+    __table_args__ = (Index(None, "created_at", "id"),)
+
+    # In lower case, so that it is unique whichever way it is written.
+    email: str = Field(max_length=254, unique=True)
+    full_name: str | None = Field(default=None, max_length=255)
+    # Optional: other ways to log in need none.
+    hashed_password: str | None = Field(default=None, max_length=255)
+    role: str = Field(
+        default=Role.USER, max_length=16, index=True, sa_column_kwargs={"server_default": "user"}
+    )
+    is_active: bool = Field(default=True, index=True, sa_column_kwargs={"server_default": true()})
+    is_verified: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
+
+
+class LoginSession(Table, table=True):
+    """A login. Its id is the `sid` of its tokens; without the row they are worth nothing."""
+
+    __tablename__ = "login_sessions"
+
+    user_id: UUID = Field(foreign_key="users.id", ondelete="CASCADE", index=True)
+    # SHA-256, in hexadecimal, of the one refresh token that is valid.
+    refresh_digest: str = Field(max_length=64)
+    expires_at: datetime = Field(sa_type=Timestamp, index=True)

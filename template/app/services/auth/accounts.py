@@ -1,0 +1,305 @@
+"""Accounts, for those who have not logged in yet: sign-up, login, refresh, lost passwords."""
+
+import hashlib
+from datetime import UTC, datetime, timedelta
+from typing import Final
+from uuid import UUID, uuid4
+
+import sqlalchemy as sa
+import structlog
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import col
+
+from app.core.security.passwords import hash_password, verify_password
+from app.core.security.tokens import Claims, InvalidTokenError, Tokens, TokenType
+from app.core.settings import Settings
+from app.db.database import Database
+from app.models import Role, User
+from app.schemas.auth import PasswordChange, TokenPair, UserCreate, UserRead
+from app.services.auth import sessions
+from app.services.auth.errors import (
+    EmailTakenError,
+    InvalidCredentialsError,
+    InvalidLinkError,
+    WrongPasswordError,
+)
+from app.services.auth.mailer import Mailer
+from app.services.auth.sessions import Caller, Session
+
+# How long tokens from e-mails hold.
+RESET_LIFETIME: Final = timedelta(minutes=30)
+VERIFY_LIFETIME: Final = timedelta(hours=48)
+
+_COLUMNS = [col(getattr(User, name)) for name in UserRead.model_fields]
+_HAS_ID = col(User.id) == sa.bindparam("the_user_id")
+_HAD_PASSWORD = col(User.hashed_password).is_not_distinct_from(sa.bindparam("old_hash"))
+_IS_ACTIVE = col(User.is_active).is_(True)
+_SECRETS: sa.Select[UUID, str, str | None, bool] = sa.select(
+    col(User.id), col(User.email), col(User.hashed_password), col(User.is_active)
+)
+_BY_EMAIL = _SECRETS.where(col(User.email) == sa.bindparam("the_email"))
+_BY_ID = _SECRETS.where(_HAS_ID)
+_SIGN_UP = sa.insert(User).returning(*_COLUMNS)
+# Each applies only while the password is still the one that was read, and locks the row.
+_RENEW_HASH = (
+    sa.update(User)
+    .where(_HAS_ID, _HAD_PASSWORD, _IS_ACTIVE)
+    .values(hashed_password=sa.bindparam("new_hash"), updated_at=col(User.updated_at))
+    .returning(col(User.id))
+)
+_RESET = (
+    sa.update(User)
+    .where(_HAS_ID, _HAD_PASSWORD, _IS_ACTIVE)
+    # Whoever reads mail at the address has shown that it is theirs.
+    .values(hashed_password=sa.bindparam("new_hash"), is_verified=True)
+    .returning(col(User.email))
+)
+_SET_PASSWORD = (
+    sa.update(User)
+    .where(_HAS_ID, _HAD_PASSWORD, _IS_ACTIVE)
+    .values(hashed_password=sa.bindparam("new_hash"))
+    .returning(col(User.email))
+)
+_VERIFY = (
+    sa.update(User)
+    .where(
+        _HAS_ID,
+        _IS_ACTIVE,
+        col(User.is_verified).is_(False),
+        col(User.email) == sa.bindparam("the_email"),
+    )
+    .values(is_verified=True)
+    .returning(col(User.id))
+)
+_UserRow = sa.Row[UUID, str, str | None, bool]
+_log = structlog.get_logger("app.security")
+
+
+class AccountService:
+    """What can be done without an access token, and what takes a password.
+
+    Passwords are hashed while no connection is held; others would wait for it.
+    """
+
+    def __init__(
+        self, database: Database, settings: Settings, tokens: Tokens, mailer: Mailer
+    ) -> None:
+        self._database = database
+        self._settings = settings
+        self._tokens = tokens
+        self._mailer = mailer
+
+    async def sign_up(self, data: UserCreate, role: Role = Role.USER) -> UserRead:
+        """Make an account.
+
+        Raises:
+            EmailTakenError: there is one with this address.
+        """
+        values = {
+            "id": uuid4(),
+            "email": data.email,
+            "full_name": data.full_name,
+            "hashed_password": await hash_password(data.password.get_secret_value()),
+            "role": role,
+        }
+        try:
+            async with self._database.transaction() as connection:
+                row = (await connection.execute(_SIGN_UP, values)).one()
+        except IntegrityError:
+            raise EmailTakenError from None
+        _log.info("user_signed_up", user_id=str(row.id), role=role)
+        return UserRead.model_validate(row)
+
+    async def log_in(self, email: str, password: str) -> TokenPair:
+        """Begin a session, and end the earlier ones.
+
+        Raises:
+            InvalidCredentialsError: no active account has this address and password. Nothing tells
+                which of them is wrong, not even the time it takes.
+        """
+        user = await self._find(_BY_EMAIL, {"the_email": email})
+        hashed = user.hashed_password if user else None
+        is_right, kept = await verify_password(password, hashed)
+        session = await self._begin(user.id, hashed, kept) if user and is_right else None
+        if session is None:
+            _log.warning("login_failed", user_id=str(user.id) if user else None)
+            raise InvalidCredentialsError
+        _log.info("logged_in", user_id=str(session.user_id), session_id=str(session.id))
+        return self.tokens_of(session)
+
+    async def _begin(self, user_id: UUID, hashed: str | None, kept: str | None) -> Session | None:
+        values = {"the_user_id": user_id, "old_hash": hashed, "new_hash": kept}
+        async with self._database.transaction() as connection:
+            if await connection.scalar(_RENEW_HASH, values) is None:
+                return None
+            return await sessions.begin(connection, user_id, self.session_lifetime)
+
+    @property
+    def session_lifetime(self) -> timedelta:
+        """How long a session lasts, however often it is refreshed."""
+        return timedelta(days=self._settings.refresh_token_expire_days)
+
+    def tokens_of(self, session: Session) -> TokenPair:
+        """Return the tokens that speak for a session, the refresh token for as long as it lasts."""
+        lifetime = timedelta(minutes=self._settings.access_token_expire_minutes)
+        sid = str(session.id)
+        return TokenPair(
+            access_token=self._tokens.issue(TokenType.ACCESS, session.user_id, lifetime, sid=sid),
+            refresh_token=self._tokens.issue(
+                TokenType.REFRESH,
+                session.user_id,
+                session.expires_at - datetime.now(UTC),
+                token_id=session.refresh_token_id,
+                sid=sid,
+            ),
+            expires_in=int(lifetime.total_seconds()),
+        )
+
+    async def refresh(self, claims: Claims) -> TokenPair:
+        """Return a new pair; the refresh token that was used is dead.
+
+        Raises:
+            InvalidTokenError: it was dead already. Whoever used it first, one of the two has
+                stolen it: the session ends (RFC 9700 section 4.14.2).
+        """
+        async with self._database.transaction() as connection:
+            session = await sessions.renew(connection, claims)
+            is_replay = session is None and await sessions.end(
+                connection, claims.session_id, claims.subject
+            )
+        if is_replay:
+            _log.warning(
+                "refresh_token_replayed",
+                user_id=str(claims.subject),
+                session_id=str(claims.session_id),
+            )
+        if session is None:
+            raise InvalidTokenError
+        return self.tokens_of(session)
+
+    async def send_verification(self, user: UserRead) -> None:
+        """Send the token that shows whose the address is."""
+        token = self._tokens.issue(
+            TokenType.VERIFY, user.id, VERIFY_LIFETIME, fingerprint=_fingerprint(user.email)
+        )
+        hours = VERIFY_LIFETIME // timedelta(hours=1)
+        await self._mailer.send(user.email, "verify_email", token=token, hours=hours)
+
+    async def verify_email(self, claims: Claims) -> None:
+        """Mark the address as verified.
+
+        Raises:
+            InvalidLinkError: the token was used, or is about another address.
+        """
+        user = await self._owner_of(claims)
+        if claims.fingerprint != _fingerprint(user.email):
+            raise InvalidLinkError
+        values = {"the_user_id": user.id, "the_email": user.email}
+        async with self._database.transaction() as connection:
+            if await connection.scalar(_VERIFY, values) is None:
+                raise InvalidLinkError
+        _log.info("email_verified", user_id=str(user.id))
+
+    async def send_reset(self, email: str) -> None:
+        """Send the token that allows a new password, if an active account has this address.
+
+        Where there is none, the same is written and thrown away: whoever asks again at once would
+        feel the difference.
+        """
+        user = await self._find(_BY_EMAIL, {"the_email": email})
+        token = self._tokens.issue(
+            TokenType.RESET,
+            user.id if user else uuid4(),
+            RESET_LIFETIME,
+            fingerprint=_fingerprint(email, user.hashed_password if user else None),
+        )
+        minutes = RESET_LIFETIME // timedelta(minutes=1)
+        if user is None or not user.is_active:
+            self._mailer.write(email, "reset_password", token=token, minutes=minutes)
+            return
+        await self._mailer.send(email, "reset_password", token=token, minutes=minutes)
+        _log.info("password_reset_asked", user_id=str(user.id))
+
+    async def reset_password(self, claims: Claims, password: str) -> str:
+        """Set a new password, end all sessions, and return the address to tell of it.
+
+        Raises:
+            InvalidLinkError: the account was changed since the token was sent.
+        """
+        user = await self._owner_of(claims)
+        if claims.fingerprint != _fingerprint(user.email, user.hashed_password):
+            raise InvalidLinkError
+        values = {
+            "the_user_id": user.id,
+            "old_hash": user.hashed_password,
+            "new_hash": await hash_password(password),
+        }
+        async with self._database.transaction() as connection:
+            email: str | None = await connection.scalar(_RESET, values)
+            if email is None:
+                raise InvalidLinkError
+            await sessions.end_all(connection, user.id)
+        _log.info("password_reset", user_id=str(user.id))
+        return email
+
+    async def change_password(self, caller: Caller, change: PasswordChange) -> str:
+        """Set a new password, end the other sessions, and return the address to tell of it.
+
+        Raises:
+            WrongPasswordError: the current one is another.
+            InvalidTokenError: the caller's session has ended meanwhile.
+        """
+        user = await self._find(_BY_ID, {"the_user_id": caller.id})
+        hashed = user.hashed_password if user else None
+        is_right, _ = await verify_password(change.current_password.get_secret_value(), hashed)
+        if not is_right:
+            _log.warning("password_change_failed", user_id=str(caller.id))
+            raise WrongPasswordError
+        values = {
+            "the_user_id": caller.id,
+            "old_hash": hashed,
+            "new_hash": await hash_password(change.new_password.get_secret_value()),
+        }
+        async with self._database.transaction() as connection:
+            email: str | None = await connection.scalar(_SET_PASSWORD, values)
+            if email is None:
+                raise WrongPasswordError
+            # The row is locked now: no login ends the session any more.
+            if not await sessions.lasts(connection, caller):
+                raise InvalidTokenError
+            await sessions.end_others(connection, caller)
+        _log.info("password_changed", user_id=str(caller.id))
+        return email
+
+    async def tell_password_changed(self, email: str) -> None:
+        """Tell the owner of the account, who may not be the one who changed it."""
+        await self._mailer.send(email, "password_changed")
+
+    def read_link(self, token: str, kind: TokenType) -> Claims:
+        """Return what a token from an e-mail says.
+
+        Raises:
+            InvalidLinkError: it is not valid, or no longer.
+        """
+        try:
+            return self._tokens.read(token, kind)
+        except InvalidTokenError:
+            raise InvalidLinkError from None
+
+    async def _owner_of(self, claims: Claims) -> _UserRow:
+        user = await self._find(_BY_ID, {"the_user_id": claims.subject})
+        if user is None:
+            raise InvalidLinkError
+        return user
+
+    async def _find(
+        self, statement: sa.Select[UUID, str, str | None, bool], values: dict[str, object]
+    ) -> _UserRow | None:
+        async with self._database.reading() as connection:
+            result = await connection.execute(statement, values)
+            return result.one_or_none()
+
+
+def _fingerprint(*parts: str | None) -> str:
+    """Return a digest that tells whether these are still the same, but not what they are."""
+    return hashlib.sha256(repr(parts).encode()).hexdigest()

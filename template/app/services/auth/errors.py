@@ -1,0 +1,60 @@
+"""Errors of accounts, sessions and users."""
+
+from uuid import UUID
+
+from app.core.errors import BadRequestError, ConflictError, NotFoundError, UnauthenticatedError
+
+
+class InvalidCredentialsError(UnauthenticatedError):
+    """A login that fails; nobody is told why."""
+
+    code = "invalid_credentials"
+    challenge = "Bearer"
+
+    def __init__(self) -> None:
+        super().__init__("The e-mail address or the password is wrong.")
+
+
+class InvalidLinkError(BadRequestError):
+    """A token from an e-mail that is forged, expired or used."""
+
+    code = "invalid_token"
+
+    def __init__(self) -> None:
+        super().__init__("The token is not valid, or no longer.")
+
+
+class WrongPasswordError(BadRequestError):
+    """Not the password of the account."""
+
+    code = "wrong_password"
+
+    def __init__(self) -> None:
+        super().__init__("The current password is wrong.")
+
+
+class EmailTakenError(ConflictError):
+    """Another account has this e-mail address, active or not."""
+
+    code = "email_taken"
+
+    def __init__(self) -> None:
+        super().__init__("There is an account with this e-mail address.")
+
+
+class LastAdminError(ConflictError):
+    """Nobody would be left to administer the service."""
+
+    code = "last_admin"
+
+    def __init__(self) -> None:
+        super().__init__("The last administrator has to stay one.")
+
+
+class UserNotFoundError(NotFoundError):
+    """No user with this id."""
+
+    code = "user_not_found"
+
+    def __init__(self, user_id: UUID) -> None:
+        super().__init__(f"There is no user {user_id}.")
