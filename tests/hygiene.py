@@ -202,6 +202,22 @@ def documents_point_at_what_exists(project: Project) -> Iterator[str]:
                 yield f"{file}: names {path}, which is missing"
 
 
+@check
+def documents_name_tests_that_exist(project: Project) -> Iterator[str]:
+    tests = set(_tests(project))
+    for file in project.files:
+        if file.endswith(".md"):
+            for test in re.findall(r"`(test_\w+)`", project.read(file)):
+                if test not in tests:
+                    yield f"{file}: names {test}, which is missing"
+
+
+def _tests(project: Project) -> Iterator[str]:
+    for file in project.files:
+        if re.fullmatch(r"tests/(.+/)?test_\w+\.py", file):
+            yield from re.findall(r"^\s*(?:async )?def (test_\w+)", project.read(file), re.MULTILINE)
+
+
 def _links(markdown: str) -> Iterator[str]:
     for token in _tokens(markdown):
         link = token.attrGet("href") or token.attrGet("src")

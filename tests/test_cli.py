@@ -258,9 +258,9 @@ def test_project_with_other_answers_passes_its_checks_once_it_is_migrated(
     # run those that read or apply them, on PostgreSQL every test, on SQLite those with a database
     # of their own; among them is `alembic check`.
     commands = checks(made.answers)
-    tests = [file for file in made.files if re.match(r"tests/test_.*\.py", file)]
+    tests = [file for file in made.files if re.match(r"tests/.*/test_.*\.py", file)]
     migrating = [file for file in tests if "real_database_url" in made.read(file)]
-    assert "tests/test_migrations.py" in migrating
+    assert "tests/database/test_migrations.py" in migrating
     for command in (
         commands["format"],
         commands["lint"],

@@ -55,6 +55,9 @@ PLANTED = {
         ("README.md", "\nSee `app/missing.py`.\n"),
         ("README.md", "\n    uv run pytest tests/test_missing.py -k x\n"),
     ],
+    "documents_name_tests_that_exist": [
+        ("README.md", "\n| rule | `test_that_is_missing` |\n"),
+    ],
     "example_environment_lists_every_setting": [
         (".env.example", "UNKNOWN=1\n"),
         ("app/x.py", "class Settings(BaseSettings):\n    unlisted: int\n"),

@@ -81,7 +81,7 @@ def test_migration_is_clean_and_runs_on_every_database(
     written = project.read(revision)
     assert '"created_at", Timestamp, server_default=server_now(), nullable=False' in written
     assert '"used_at", Timestamp, nullable=True' in written
-    tests = ["tests/test_migrations.py", "tests/test_tags.py"]
+    tests = ["tests/database/test_migrations.py", "tests/test_tags.py"]
     for command in (
         ["make", "lint"],
         ["make", "migrate"],

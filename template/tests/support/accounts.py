@@ -1,0 +1,154 @@
+"""Users to test with: accounts, logged in, and the e-mail they get."""
+
+import re
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from email.message import EmailMessage
+from functools import cache
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+import sqlalchemy as sa
+from fastapi import FastAPI
+from httpx import AsyncClient, Response
+from pwdlib import PasswordHash
+from pwdlib.hashers.argon2 import Argon2Hasher
+
+from app.core.security import passwords
+from app.core.settings import Settings
+from app.models import Role, User
+from app.services.auth import sessions
+from app.services.auth.accounts import AccountService
+from app.services.auth.mailer import Mailer
+from tests.support.clients import client_of
+
+PASSWORD = "a horse, a staple and a battery"
+# The least that Argon2id takes: at its cost in production, tests would mostly wait for hashes.
+_CHEAP = PasswordHash([Argon2Hasher(time_cost=1, memory_cost=8, parallelism=1)])
+
+_TOKEN = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]+")
+
+
+@dataclass
+class Account:
+    """A user who has logged in, and what they do with a client of their own."""
+
+    app: FastAPI
+    id: UUID
+    email: str
+    access_token: str
+    refresh_token: str
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.access_token}"}
+
+    def client(self) -> AsyncClient:
+        return client_of(self.app, headers=self.headers)
+
+    async def sends(self, method: str, path: str, **content: Any) -> Response:
+        async with self.client() as client:
+            return await client.request(method, path, **content)
+
+    async def creates_item(self, title: str) -> dict[str, Any]:
+        response = await self.sends("POST", "/api/v1/items", json={"title": title})
+        item: dict[str, Any] = response.json()
+        return item
+
+    async def is_let_in(self) -> bool:
+        response = await self.sends("GET", "/api/v1/users/me")
+        assert response.status_code in {200, 401}
+        return response.status_code == 200
+
+
+def accounts_of(app: FastAPI) -> AccountService:
+    state = app.state
+    return AccountService(state.database, state.settings, state.tokens, state.mailer)
+
+
+def hash_of_password() -> str:
+    """Return the hash of `PASSWORD` that the application would keep."""
+    return _hash_by(passwords._hasher)  # noqa: SLF001
+
+
+@cache
+def _hash_by(hasher: PasswordHash) -> str:
+    return hasher.hash(PASSWORD)
+
+
+async def new_account(app: FastAPI, email: str, **columns: Any) -> Account:
+    """Insert a user, and log them in."""
+    user = {"id": uuid4(), "email": email, "hashed_password": hash_of_password(), **columns}
+    async with app.state.database.transaction() as connection:
+        await connection.execute(sa.insert(User), user)
+    return await logged_in(app, user["id"], email)
+
+
+async def logged_in(app: FastAPI, user_id: UUID, email: str) -> Account:
+    """Begin a session, as a login does when the password was right."""
+    accounts = accounts_of(app)
+    async with app.state.database.transaction() as connection:
+        session = await sessions.begin(connection, user_id, accounts.session_lifetime)
+    assert session is not None
+    pair = accounts.tokens_of(session)
+    return Account(app, user_id, email, pair.access_token, pair.refresh_token)
+
+
+@pytest.fixture
+def real_hashes() -> None:
+    """For tests of how passwords are hashed: as in production, at its cost."""
+
+
+@pytest.fixture(autouse=True)
+def _cheap_hashes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hash passwords at next to no cost, unless the test asks for `real_hashes`."""
+    if "real_hashes" not in request.fixturenames:
+        monkeypatch.setattr(passwords, "_hasher", _CHEAP)
+        monkeypatch.setattr(passwords, "_DUMMY_HASH", _hash_by(_CHEAP))
+
+
+@pytest.fixture
+async def alice(app: FastAPI) -> Account:
+    return await new_account(app, "alice@example.com")
+
+
+@pytest.fixture
+async def bob(app: FastAPI) -> Account:
+    return await new_account(app, "bob@example.com")
+
+
+@pytest.fixture
+async def admin(app: FastAPI) -> Account:
+    return await new_account(app, "admin@example.com", role=Role.ADMIN)
+
+
+@pytest.fixture
+async def client(alice: Account) -> AsyncIterator[AsyncClient]:
+    """A client that may do all that an ordinary caller may: Alice's."""
+    async with alice.client() as client:
+        yield client
+
+
+class Outbox(Mailer):
+    """Keeps what would be sent."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.messages: list[EmailMessage] = []
+
+    async def deliver(self, message: EmailMessage) -> None:
+        self.messages.append(message)
+
+    @property
+    def last_token(self) -> str:
+        found = _TOKEN.search(self.messages[-1].get_content())
+        assert found is not None
+        return found[0]
+
+
+@pytest.fixture
+def outbox(app: FastAPI) -> Outbox:
+    outbox = Outbox(app.state.settings)
+    app.state.mailer = outbox
+    return outbox
