@@ -10,9 +10,9 @@ from starlette.exceptions import HTTPException
 
 from app.core.errors import RateLimitedError
 from app.core.rate_limiter import RateLimiter
-from app.core.security.api_key_setting import find
 from app.core.security.api_keys import digest_of, well_formed
 from app.core.settings import Settings
+from app.core.settings.api_keys_from_settings import find
 
 
 @asynccontextmanager

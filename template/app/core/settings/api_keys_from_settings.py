@@ -1,4 +1,4 @@
-"""The API keys of the settings."""
+"""The setting `API_KEYS`: digests of keys, with scopes and expiry."""
 
 import hmac
 import json
@@ -8,6 +8,8 @@ from typing import Annotated, Final, Self
 
 from pydantic import BeforeValidator
 from pydantic_settings import NoDecode
+
+from app.core.settings.api_keys import ApiKeySettings
 
 # What a key can allow.
 SCOPES: Final = ("items:read", "items:write")
@@ -66,7 +68,11 @@ def _parse_all(value: object) -> object:
         raise ValueError("is neither a JSON list of text nor comma-separated text") from None
 
 
-ConfiguredKeys = Annotated[tuple[ConfiguredKey, ...], NoDecode, BeforeValidator(_parse_all)]
+class ApiKeyListSettings(ApiKeySettings):
+    """API keys that are kept in the settings rather than in a database."""
+
+    # `python -m app api-keys create` prints an entry.
+    api_keys: Annotated[tuple[ConfiguredKey, ...], NoDecode, BeforeValidator(_parse_all)] = ()
 
 
 def find(keys: tuple[ConfiguredKey, ...], digest: str) -> ConfiguredKey | None:

@@ -1,8 +1,9 @@
-"""What is configured about OpenID Connect providers."""
+"""Settings of OpenID Connect."""
 
 import json
 import re
-from typing import Annotated, Final, Self
+from collections.abc import Iterator
+from typing import Annotated, Any, Final, Self
 
 from pydantic import (
     AfterValidator,
@@ -14,13 +15,14 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+from pydantic_settings import NoDecode
 
-from app.core.addresses import check_url
+from app.core.settings.base import NOT_JSON, TextList
+from app.core.settings.http import HttpSettings
+from app.core.settings.urls import check_base_url, check_url
 
 _WELL_KNOWN: Final = "/.well-known/openid-configuration"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
-# What the parser raises over text that is not JSON, or is nested too deep.
-_NOT_JSON: Final = (ValueError, RecursionError)
 # A path on the one origin where people use the service, and nothing that a browser would take for
 # another origin.
 _LOCAL_PATH = re.compile(r"/(?![/\\])[A-Za-z0-9/_.~-]*")
@@ -74,7 +76,7 @@ class OidcProvider(BaseModel):
         return [url for url in (self.issuer, self.discovery_url, self.redirect_uri) if url]
 
 
-def parse_providers(value: object) -> object:
+def _parse_providers(value: object) -> object:
     """Take providers by name, as JSON.
 
     Raises:
@@ -83,7 +85,7 @@ def parse_providers(value: object) -> object:
     if isinstance(value, str):
         try:
             value = json.loads(value)
-        except _NOT_JSON:
+        except NOT_JSON:
             raise ValueError("is not JSON") from None
     if not isinstance(value, dict):
         raise ValueError('must be a JSON object, as in {"name": {"issuer": "https://…", …}}')  # noqa: TRY004
@@ -101,19 +103,48 @@ def _provider(name: object, fields: object) -> OidcProvider:
         raise ValueError(f"{where}: {fault['msg'].removeprefix('Value error, ')}") from None
 
 
-def check_local_paths(paths: list[str]) -> list[str]:
-    """Return the paths.
-
-    Raises:
-        ValueError: one is not a plain path; a browser could be led elsewhere.
-    """
+def _check_local_paths(paths: list[str]) -> list[str]:
+    """Accept plain paths only; a browser could be sent to another origin."""
     if not all(_LOCAL_PATH.fullmatch(path) for path in paths):
         raise ValueError("takes plain paths that start with a slash, as in /account")
     return paths
 
 
-def default_public_url(hosts: list[str], *, is_deployed: bool) -> str:
-    """Return where a service that answers to these hosts is reached; nothing if unknown."""
-    if not is_deployed:
+def _default_public_url(data: dict[str, Any]) -> str:
+    """Return the URL of a service with one host name; nothing where that is not known."""
+    hosts: list[str] = data["allowed_hosts"]
+    if not data["environment"].is_deployed:
         return "http://127.0.0.1:8000"
     return f"https://{hosts[0]}" if len(hosts) == 1 and "*" not in hosts[0] else ""
+
+
+def _check_public_url(url: str) -> str:
+    return url and check_base_url(url)
+
+
+class OidcSettings(HttpSettings):
+    """OpenID Connect providers, and where people come back to."""
+
+    # By name, which is part of the URLs and of each linked identity.
+    oidc_providers: Annotated[
+        dict[str, OidcProvider], NoDecode, BeforeValidator(_parse_providers)
+    ] = Field({})
+    # The paths that people may ask to be sent to after they have logged in.
+    oidc_next_paths: Annotated[TextList, AfterValidator(_check_local_paths)] = Field([])
+    # Where clients reach the service; the Host header, which they choose, has no say in it.
+    public_url: Annotated[str, AfterValidator(_check_public_url)] = Field(
+        default_factory=_default_public_url
+    )
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        """Require TLS when deployed, and a URL that providers can send people back to."""
+        yield from super().faults()
+        if self.oidc_providers and not self.public_url:
+            yield "public_url", "is missing: where providers send people back to"
+        if not self.environment.is_deployed:
+            return
+        if self.public_url and not self.public_url.startswith("https://"):
+            yield "public_url", "must start with https://"
+        for name, provider in self.oidc_providers.items():
+            if not all(url.startswith("https://") for url in provider.urls):
+                yield "oidc_providers", f"{name}: every URL must start with https://"
