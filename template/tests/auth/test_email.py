@@ -1,7 +1,6 @@
 """E-mail: what is written, how it is sent, and what becomes of a failure."""
 
 import asyncio
-from base64 import b64encode
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from email import message_from_bytes, policy
@@ -12,11 +11,10 @@ import pytest
 import structlog
 from fastapi import FastAPI
 from httpx import AsyncClient
-from joserfc.jwk import RSAKey
 from pydantic import SecretStr, ValidationError
 
-from app.core.security.pem import MIN_BITS
 from app.core.settings import Environment, Settings
+from app.core.settings.mail import MailSettings
 from app.services.auth.mailer import Mailer
 from tests.support.accounts import PASSWORD, Outbox
 
@@ -142,18 +140,9 @@ async def test_message_is_not_sent_in_the_clear_where_encryption_is_asked_for(
         ("production", 465, "tls"),
     ],
 )
-def test_deployed_service_encrypts_e_mail(
-    monkeypatch: pytest.MonkeyPatch, environment: str, port: int, security: str
-) -> None:
-    # Nothing that this is about: the databases that are taken have tests of their own.
-    monkeypatch.setattr("app.core.settings.async_database_url", lambda url, _: url)
-    key = RSAKey.generate_key(MIN_BITS).as_pem(private=True)
-
-    settings = Settings(
+def test_deployed_service_encrypts_e_mail(environment: str, port: int, security: str) -> None:
+    settings = MailSettings(
         environment=environment,
-        allowed_hosts=["api.example.com"],
-        database_url=SecretStr("the database"),
-        rsa_private_key_content=SecretStr(b64encode(key).decode()),
         smtp_host="mail.example.com",
         smtp_port=port,
         smtp_from="api@example.com",

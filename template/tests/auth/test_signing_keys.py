@@ -137,7 +137,7 @@ def test_unfit_key_is_refused_without_being_repeated(kind: str) -> None:
 def test_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     found = faults(rsa_private_key_path=tmp_path / "nothing.pem")
 
-    assert "cannot be read" in found["rsa_private_key_content"]
+    assert "cannot be read" in found["rsa_private_key_path"]
 
 
 def test_unfit_retired_key_is_refused() -> None:

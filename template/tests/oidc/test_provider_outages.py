@@ -11,8 +11,8 @@ from httpx import Response
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse
 from starlette.responses import Response as Answer
 
-from app.core.oidc import OidcProvider
 from app.core.settings import Settings
+from app.core.settings.oidc import OidcProvider
 from app.services.oidc import provider as oidc_provider
 from app.services.oidc.errors import ProviderError
 from tests.support.oidc_provider import OIDC, Browser, Provider

@@ -1,9 +1,10 @@
 """Which databases are taken, and through which driver."""
 
 import pytest
+from pydantic import ValidationError
 
-from app.core.database_url import async_database_url, default_database_url
 from app.core.settings import Environment, Settings
+from app.core.settings.database import async_database_url
 from tests.support import postgresql
 
 
@@ -55,13 +56,16 @@ def test_other_databases_are_refused_without_repeating_them(given: str) -> None:
 
 def test_tests_may_use_sqlite() -> None:
     assert async_database_url("sqlite://", Environment.TEST) == "sqlite+aiosqlite://"
-    assert default_database_url(Environment.TEST) == "sqlite+aiosqlite://"
+    assert Settings().database_url.get_secret_value() == "sqlite+aiosqlite://"
 
 
 @pytest.mark.parametrize("environment", ["development", "staging", "production"])
 def test_no_database_is_made_up(environment: str) -> None:
-    with pytest.raises(ValueError, match="is missing"):
-        default_database_url(Environment(environment))
+    with pytest.raises(ValidationError) as refused:
+        Settings(environment=Environment(environment))
+
+    [fault] = [fault for fault in refused.value.errors() if fault["loc"] == ("database_url",)]
+    assert "is missing" in fault["msg"]
 
 
 def test_password_is_not_shown() -> None:

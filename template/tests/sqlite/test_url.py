@@ -1,9 +1,10 @@
 """Which databases are taken, and through which driver."""
 
 import pytest
+from pydantic import ValidationError
 
-from app.core.database_url import async_database_url, default_database_url
-from app.core.settings import Environment
+from app.core.settings import Environment, Settings
+from app.core.settings.database import async_database_url
 
 
 @pytest.mark.parametrize("driver", ["sqlite", "sqlite+aiosqlite", "sqlite+pysqlite"])
@@ -40,8 +41,20 @@ def test_database_in_memory_is_for_tests_alone(given: str) -> None:
     assert async_database_url(given, Environment.TEST).startswith("sqlite+aiosqlite://")
 
 
-def test_file_for_development_is_made_up_and_no_other() -> None:
-    assert default_database_url(Environment.TEST) == "sqlite+aiosqlite://"
-    assert default_database_url(Environment.DEVELOPMENT) == "sqlite+aiosqlite:///app.db"
-    with pytest.raises(ValueError, match="is missing"):
-        default_database_url(Environment.PRODUCTION)
+@pytest.mark.parametrize(
+    ("environment", "url"),
+    [
+        (Environment.TEST, "sqlite+aiosqlite://"),
+        (Environment.DEVELOPMENT, "sqlite+aiosqlite:///app.db"),
+    ],
+)
+def test_development_and_tests_have_a_default(environment: Environment, url: str) -> None:
+    assert Settings(environment=environment).database_url.get_secret_value() == url
+
+
+def test_deployed_service_has_no_default() -> None:
+    with pytest.raises(ValidationError) as refused:
+        Settings(environment=Environment.PRODUCTION)
+
+    [fault] = [fault for fault in refused.value.errors() if fault["loc"] == ("database_url",)]
+    assert "is missing" in fault["msg"]

@@ -14,8 +14,8 @@ from sqlalchemy import URL, make_url, text
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from app.core.database_url import async_database_url
 from app.core.settings import Environment
+from app.core.settings.database import async_database_url
 from app.db.database import Database
 
 _CACHE = Path(__file__).parents[2] / ".pytest_cache"

@@ -63,7 +63,7 @@ def secrets_come_from_the_environment(delivery: Delivery) -> Iterator[str]:
     faults(
         "kubernetes",
         COMPOSE,
-        ("${SMTP_HOST:-mailpit}", "mailpit"),
+        ("${SMTP_HOST:?your mail server", "mailpit #"),
         ("${PUBLIC_URL:-https://localhost:${HTTPS_PORT:-8443}}", "https://localhost"),
         ("ENVIRONMENT: production", "ENVIRONMENT: ${ENVIRONMENT:-staging}"),
         ("    env_file: *env_file\n    environment: *settings\n", "    environment: *settings\n"),
@@ -84,6 +84,42 @@ def settings_come_from_the_env_file(delivery: Delivery) -> Iterator[str]:
                 yield f"{name} sets {variable} itself"
         if is_ours and service["environment"]["ENVIRONMENT"] != "production":
             yield f"{name} may start half configured"
+
+
+@rule_of_image(
+    faults(
+        "production",
+        COMPOSE,
+        ("${SMTP_HOST:?your mail server", "${SMTP_HOST:-mailpit"),
+        ("    profiles: [mailpit]\n", ""),
+    ),
+)
+def mail_reaches_the_mailbox_only_when_asked(delivery: Delivery) -> Iterator[str]:
+    """It shows everyone's mail, with the links that reset passwords, to anyone on the machine."""
+    for name, service in delivery.services.items():
+        if name == "mailpit" and "profiles" not in service:
+            yield "the mailbox always starts"
+        host = service.get("environment", {}).get("SMTP_HOST")
+        if host is not None and not host.startswith("${SMTP_HOST:?"):
+            yield f"{name} starts without a mail server"
+
+
+@rule_of_image(
+    faults(
+        "production",
+        COMPOSE,
+        ("    image: postgres:18\n    logging: *logging\n", "    image: postgres:18\n"),
+        ("    image: nginx:1.30-alpine\n    logging: *logging\n", "    image: nginx:1.30-alpine\n"),
+        ("  build: .\n  logging: *logging\n", "  build: .\n"),
+        ("    max-size: 10m\n", ""),
+        ('    max-file: "5"\n', ""),
+    ),
+)
+def logs_are_rotated(delivery: Delivery) -> Iterator[str]:
+    for name, service in delivery.services.items():
+        options = service.get("logging", {}).get("options", {})
+        if not {"max-size", "max-file"} <= set(options):
+            yield f"{name} fills the disk"
 
 
 @rule_of_image(

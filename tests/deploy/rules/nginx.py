@@ -47,12 +47,50 @@ def body_limit_is_that_of_the_application(delivery: Delivery) -> Iterator[str]:
         "standard",
         NGINX,
         ("ssl_protocols TLSv1.2", "ssl_protocols TLSv1 TLSv1.2"),
-        ("listen 8443 ssl;", "listen 8443 ssl;\n        listen 8080;"),
+        ("                return 308 https://$host$request_uri;\n", ""),
+        ("listen 8080;", "listen 8080;\n        listen 8081;"),
     ),
 )
 def only_current_versions_of_tls(delivery: Delivery) -> Iterator[str]:
     if re.findall(r"ssl_protocols (.+);", delivery.nginx) != ["TLSv1.2 TLSv1.3"]:
         yield "other versions"
-    for port in re.findall(r"listen ([^;]+);", delivery.nginx):
-        if not port.endswith(" ssl"):
-            yield f"plain HTTP on {port}"
+    # Plain HTTP is only for the redirect, which a test sees.
+    redirect = (
+        r"location / \{\s+if \(\$scheme = http\) \{\s+return 308 https://\$host\$request_uri;"
+    )
+    if not re.search(redirect, delivery.nginx):
+        yield "plain HTTP is not redirected"
+    if re.findall(r"listen ([^;]+);", delivery.nginx) != ["8080", "8443 ssl http2"]:
+        yield "other ports, or without HTTP/2"
+
+
+@rule_of_image(
+    faults(
+        "standard",
+        NGINX,
+        ("client_header_timeout 5s", "client_header_timeout 60s"),
+        ("    client_body_timeout 10s;\n", ""),
+        ("    send_timeout 10s;\n", ""),
+        ("        limit_conn connections 100;\n", ""),
+        ("        limit_req zone=requests burst=100 nodelay;\n", ""),
+        ("worker_connections 4096", "worker_connections 512"),
+        ("worker_rlimit_nofile 10240", "worker_rlimit_nofile 4096"),
+        ("http2_max_concurrent_streams 64", "http2_max_concurrent_streams 1024"),
+    ),
+)
+def clients_are_limited(delivery: Delivery) -> Iterator[str]:
+    """How long they may take, and how much they may hold; tests of nginx see the effect."""
+    longest = {"client_header_timeout": 5, "client_body_timeout": 10, "send_timeout": 10}
+    for directive, seconds in longest.items():
+        found = re.findall(rf"^ *{directive} (\d+)s;", delivery.nginx, re.MULTILINE)
+        if not found or int(found[0]) > seconds:
+            yield directive
+    if not re.search(r"limit_req zone=requests .+;\s+limit_conn connections \d+;", delivery.nginx):
+        yield "a client may take all connections"
+    numbers = {name: int(number) for name, number in re.findall(r"(\w+) (\d+);", delivery.nginx)}
+    if numbers["worker_connections"] < 4096:
+        yield "a few thousand unfinished handshakes take all connections"
+    if numbers["worker_rlimit_nofile"] < 2 * numbers["worker_connections"]:
+        yield "connections run out of files"
+    if numbers["http2_max_concurrent_streams"] > 128:
+        yield "a connection of HTTP/2 may hold more requests than nginx has by default"

@@ -23,6 +23,7 @@ SERVER_VARIABLES = {"WEB_CONCURRENCY", "FORWARDED_ALLOW_IPS"}
 # Read by Compose, by pipelines, and by the programs that they start.
 TOOL_VARIABLES = {
     "HTTPS_PORT",
+    "HTTP_PORT",
     "POSTGRES_DB",
     "POSTGRES_PASSWORD",
     "POSTGRES_USER",

@@ -55,7 +55,5 @@ def read_key(content: str, path: Path | None) -> bytes | None:
         try:
             return path.read_bytes()
         except OSError as error:
-            raise ValueError(
-                f"is not set, and the file at the path cannot be read: {error.strerror}"
-            ) from None
+            raise ValueError(f"cannot be read: {error.strerror}") from None
     return None

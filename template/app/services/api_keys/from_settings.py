@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from app.core.security.api_key_setting import find
 from app.core.security.api_keys import digest_of, well_formed
 from app.core.settings import Settings
+from app.core.settings.api_keys_from_settings import find
 from app.services.api_keys.errors import InvalidApiKeyError
 
 

@@ -22,7 +22,7 @@ from joserfc.jws import JWSRegistry
 from joserfc.registry import HeaderParameter
 from pydantic import BaseModel, ValidationError
 
-from app.core import oidc
+from app.core.settings.oidc import HttpUrl, OidcProvider
 from app.services.oidc.errors import LoginFailedError, ProviderError, ProviderTimeoutError
 
 # Seconds for all that one request of ours asks of the provider.
@@ -61,10 +61,10 @@ class Metadata(BaseModel):
     """What we need of a provider's description of itself."""
 
     issuer: str
-    authorization_endpoint: oidc.HttpUrl
-    token_endpoint: oidc.HttpUrl
-    jwks_uri: oidc.HttpUrl
-    userinfo_endpoint: oidc.HttpUrl | None = None
+    authorization_endpoint: HttpUrl
+    token_endpoint: HttpUrl
+    jwks_uri: HttpUrl
+    userinfo_endpoint: HttpUrl | None = None
     id_token_signing_alg_values_supported: list[str] = ["RS256"]
     token_endpoint_auth_methods_supported: list[str] = ["client_secret_basic"]
     authorization_response_iss_parameter_supported: bool = False
@@ -83,7 +83,7 @@ class OidcProviderClient:
     provider cannot be reached or does not answer as one.
     """
 
-    def __init__(self, name: str, settings: oidc.OidcProvider, redirect_uri: str) -> None:
+    def __init__(self, name: str, settings: OidcProvider, redirect_uri: str) -> None:
         self._name = name
         self._settings = settings
         # Endpoints may be without TLS only where the configured URL is, which is in development.

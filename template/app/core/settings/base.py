@@ -1,0 +1,114 @@
+"""What all groups of settings share."""
+
+import json
+from collections.abc import Iterator
+from enum import StrEnum
+from typing import Annotated, Any, Final, Self
+
+from pydantic import (
+    BeforeValidator,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+# Errors of the JSON parser: the text is not JSON, or is nested too deep.
+NOT_JSON: Final = (ValueError, RecursionError)
+
+
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+def _split(value: object) -> object:
+    """Accept a list as JSON or as comma-separated text."""
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith("["):
+        try:
+            return json.loads(value)
+        except NOT_JSON:
+            raise ValueError("is neither a JSON list nor comma-separated text") from None
+    return [part.strip() for part in value.split(",") if part.strip()]
+
+
+IGNORE_CASE: Final = BeforeValidator(_lower)
+TextList = Annotated[list[str], NoDecode, BeforeValidator(_split)]
+
+
+class Environment(StrEnum):
+    """Where the process runs. Staging follows the rules of production."""
+
+    DEVELOPMENT = "development"
+    TEST = "test"
+    STAGING = "staging"
+    PRODUCTION = "production"
+
+    @property
+    def is_deployed(self) -> bool:
+        """Whether others depend on the process, so that every setting must be explicit."""
+        return self in {Environment.STAGING, Environment.PRODUCTION}
+
+
+class SettingsGroup(BaseSettings):
+    """A group of settings, read from the environment, then from `.env`.
+
+    Groups are mixed into one flat class, `Settings`.
+    """
+
+    model_config = SettingsConfigDict(
+        env_file=".env",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
+        validate_default=True,
+    )
+
+    environment: Annotated[Environment, IGNORE_CASE] = Environment.DEVELOPMENT
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        """Yield (setting, message) for each fault that depends on several settings.
+
+        A group with such rules overrides this, and yields from `super().faults()` too. Messages
+        must not repeat values, which may be secrets.
+        """
+        yield from ()
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _report_all_faults(
+        cls, values: dict[str, Any], validate: ModelWrapValidatorHandler[Self]
+    ) -> Self:
+        """Report the faults of single fields and those between fields at once."""
+        found: dict[str, str] = {}
+        try:
+            settings = validate(values)
+        except ValidationError as error:
+            found = {
+                str(fault["loc"][0]): fault["msg"].removeprefix("Value error, ")
+                for fault in error.errors(include_input=False, include_url=False)
+                # The default depends on another field, which has the fault.
+                if fault["type"] != "default_factory_not_called"
+            }
+            rest = {name: value for name, value in values.items() if name not in found}
+            if "environment" in found:
+                rest["environment"] = Environment.PRODUCTION
+            settings = validate(rest)
+        faults = dict(settings.faults()) | found
+        if not faults:
+            return settings
+        raise ValidationError.from_exception_data(
+            cls.__name__,
+            [
+                InitErrorDetails(
+                    type=PydanticCustomError("setting", "{message}", {"message": message}),
+                    loc=(name,),
+                    input=None,
+                )
+                for name, message in faults.items()
+            ],
+            hide_input=True,
+        )
