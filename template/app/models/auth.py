@@ -4,10 +4,10 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from sqlalchemy import Index, false, true
+from sqlalchemy import BigInteger, Index, false, true
 from sqlmodel import Field
 
-from app.db.types import Timestamp
+from app.db.types import Timestamp, server_now
 from app.models.base import Table
 
 
@@ -42,6 +42,16 @@ class LoginSession(Table, table=True):
     __tablename__ = "login_sessions"
 
     user_id: UUID = Field(foreign_key="users.id", ondelete="CASCADE", index=True)
-    # SHA-256, in hexadecimal, of the one refresh token that is valid.
-    refresh_digest: str = Field(max_length=64)
+    # How often the refresh token was exchanged, and when last. A refresh token has this number in
+    # its id, and is valid while they are equal.
+    generation: int = Field(default=0, sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
+    rotated_at: datetime | None = Field(default=None, sa_type=Timestamp)
+    # The last login or refresh, and the client that sent it.
+    last_used_at: datetime = Field(
+        default=None,
+        sa_type=Timestamp,
+        sa_column_kwargs={"server_default": server_now(), "nullable": False},
+    )
+    address: str | None = Field(default=None, max_length=64)
+    user_agent: str | None = Field(default=None, max_length=255)
     expires_at: datetime = Field(sa_type=Timestamp, index=True)

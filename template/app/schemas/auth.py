@@ -127,6 +127,20 @@ class UserRead(BaseModel):
     updated_at: datetime
 
 
+class SessionRead(BaseModel):
+    """A login that has not ended. `last_used_at` is the time of its last login or refresh."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: UUID
+    created_at: datetime
+    last_used_at: datetime
+    expires_at: datetime
+    user_agent: str | None
+    address: str | None
+    is_current: bool
+
+
 class UserQuery(BaseModel):
     """Which users to list; the newest come first."""
 

@@ -69,6 +69,41 @@ async def test_of_several_logins_one_session_is_left(
     assert counted(let_in) == {200: 1, 401: AT_ONCE - 1}
 
 
+@pytest.mark.parametrize(("limit", "left"), [(3, 3), (0, AT_ONCE + 1)])
+async def test_of_several_logins_as_many_sessions_are_left_as_may_be(
+    app: FastAPI, anonymous: AsyncClient, alice: Account, limit: int, left: int
+) -> None:
+    app.state.settings = app.state.settings.model_copy(update={"sessions_per_user": limit})
+    form = {"username": alice.email, "password": PASSWORD}
+
+    responses = await at_once(lambda: anonymous.post("/api/v1/auth/login", data=form))
+
+    tokens = [alice.access_token, *(response.json()["access_token"] for response in responses)]
+    let_in = [
+        await anonymous.get("/api/v1/users/me", headers={"Authorization": f"Bearer {token}"})
+        for token in tokens
+    ]
+    assert counted(responses) == {200: AT_ONCE}
+    assert counted(let_in)[200] == left
+
+
+async def test_of_several_refreshes_within_the_grace_all_succeed(
+    app: FastAPI, anonymous: AsyncClient, alice: Account
+) -> None:
+    app.state.settings = app.state.settings.model_copy(update={"refresh_grace_seconds": 30})
+    body = {"refresh_token": alice.refresh_token}
+
+    responses = await at_once(lambda: anonymous.post("/api/v1/auth/refresh", json=body))
+
+    tokens = {response.json()["refresh_token"] for response in responses}
+    assert counted(responses) == {200: AT_ONCE}
+    assert len(tokens) == AT_ONCE
+    again = await asyncio.gather(
+        *(anonymous.post("/api/v1/auth/refresh", json={"refresh_token": one}) for one in tokens)
+    )
+    assert counted(list(again)) == {200: AT_ONCE}
+
+
 async def test_of_several_refreshes_one_succeeds(anonymous: AsyncClient, alice: Account) -> None:
     body = {"refresh_token": alice.refresh_token}
 

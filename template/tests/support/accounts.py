@@ -21,6 +21,7 @@ from app.models import Role, User
 from app.services.auth import sessions
 from app.services.auth.accounts import AccountService
 from app.services.auth.mailer import Mailer
+from app.services.auth.sessions import Client
 from tests.support.clients import client_of
 
 PASSWORD = "a horse, a staple and a battery"
@@ -89,9 +90,9 @@ async def logged_in(app: FastAPI, user_id: UUID, email: str) -> Account:
     """Begin a session, as a login does when the password was right."""
     accounts = accounts_of(app)
     async with app.state.database.transaction() as connection:
-        session = await sessions.begin(connection, user_id, accounts.session_lifetime)
+        session = await sessions.begin(connection, app.state.settings, user_id, Client())
     assert session is not None
-    pair = accounts.tokens_of(session)
+    pair = accounts.issue_tokens(session)
     return Account(app, user_id, email, pair.access_token, pair.refresh_token)
 
 

@@ -1,4 +1,4 @@
-"""Who calls, by the access token that came along, and what accounts are worked on with."""
+"""Dependencies for the current user, the accounts and the users."""
 
 from typing import Annotated
 
@@ -11,7 +11,7 @@ from app.core.errors import ForbiddenError
 from app.core.security.tokens import Claims, Tokens
 from app.services.auth import sessions
 from app.services.auth.accounts import AccountService
-from app.services.auth.sessions import Caller
+from app.services.auth.sessions import Caller, Client
 from app.services.auth.users import UserService
 
 
@@ -33,7 +33,7 @@ async def get_current_user(claims: ReadClaims, connection: Connection) -> Caller
     Raises:
         InvalidTokenError: the session has ended, or the account is not active.
     """
-    return await sessions.caller_of(connection, claims)
+    return await sessions.get_caller(connection, claims)
 
 
 CurrentUser = Annotated[Caller, Depends(get_current_user)]
@@ -46,7 +46,7 @@ async def get_detached_user(claims: ReadClaims, database: CurrentDatabase) -> Ca
         InvalidTokenError: the session has ended, or the account is not active.
     """
     async with database.reading() as connection:
-        return await sessions.caller_of(connection, claims)
+        return await sessions.get_caller(connection, claims)
 
 
 DetachedUser = Annotated[Caller, Depends(get_detached_user)]
@@ -64,6 +64,20 @@ async def get_current_admin(user: CurrentUser) -> Caller:
 
 
 CurrentAdmin = Annotated[Caller, Depends(get_current_admin)]
+
+
+async def get_client(request: Request) -> Client:
+    """Return the client's address and `User-Agent`, as the list of sessions shows them."""
+    address = request.client.host if request.client else None
+    user_agent = request.headers.get("User-Agent")
+    return Client(_printable(address, 64), _printable(user_agent, 255))
+
+
+def _printable(text: str | None, max_length: int) -> str | None:
+    return "".join(filter(str.isprintable, text))[:max_length] if text else None
+
+
+CurrentClient = Annotated[Client, Depends(get_client)]
 
 
 async def get_limits(request: Request) -> AuthLimits:

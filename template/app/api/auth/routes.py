@@ -4,7 +4,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, BackgroundTasks, Depends, Form, Response, status
 
-from app.api.auth.dependencies import Accounts, CurrentLimits, CurrentTokens, CurrentUser
+from app.api.auth.dependencies import (
+    Accounts,
+    CurrentClient,
+    CurrentLimits,
+    CurrentTokens,
+    CurrentUser,
+)
 from app.api.database import Connection
 from app.api.problems import problem_responses
 from app.core.security.tokens import TokenType
@@ -56,22 +62,32 @@ async def sign_up(
 
 @router.post("/login", responses=_UNAUTHORIZED)
 async def log_in(
-    form: Annotated[LoginForm, Form()], accounts: Accounts, limits: CurrentLimits
+    form: Annotated[LoginForm, Form()],
+    accounts: Accounts,
+    limits: CurrentLimits,
+    client: CurrentClient,
 ) -> TokenPair:
-    """Log in with e-mail address and password; earlier sessions end."""
+    """Log in with e-mail address and password; the oldest sessions end (`SESSIONS_PER_USER`)."""
     await limits.hit(form.username)
-    return await accounts.log_in(form.username, form.password.get_secret_value())
+    return await accounts.log_in(form.username, form.password.get_secret_value(), client)
 
 
 @router.post("/refresh", responses=_UNAUTHORIZED)
 async def refresh(
-    data: RefreshRequest, accounts: Accounts, limits: CurrentLimits, tokens: CurrentTokens
+    data: RefreshRequest,
+    accounts: Accounts,
+    limits: CurrentLimits,
+    tokens: CurrentTokens,
+    client: CurrentClient,
 ) -> TokenPair:
-    """Exchange a refresh token for a new pair. It works once; used again, it ends the session."""
+    """Exchange a refresh token for a new pair. It works once; used again, it ends the session.
+
+    Within `REFRESH_GRACE_SECONDS` of its first use, it works again.
+    """
     await limits.hit()
     claims = tokens.read(data.refresh_token, TokenType.REFRESH)
     await limits.hit_account(str(claims.subject))
-    return await accounts.refresh(claims)
+    return await accounts.refresh(claims, client)
 
 
 @router.post("/logout", status_code=status.HTTP_204_NO_CONTENT, responses=_UNAUTHORIZED)

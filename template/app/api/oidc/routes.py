@@ -6,7 +6,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query, Response, status
 from fastapi.responses import RedirectResponse
 
-from app.api.auth.dependencies import CurrentLimits, CurrentUser
+from app.api.auth.dependencies import CurrentClient, CurrentLimits, CurrentUser
 from app.api.auth.routes import keep_from_caches
 from app.api.oidc.dependencies import CurrentLoginCookie, Identities, Oidc
 from app.api.problems import problem_responses
@@ -83,11 +83,12 @@ async def finish_oidc_login(  # noqa: PLR0913, PLR0917, each is injected
     oidc: Oidc,
     cookie: CurrentLoginCookie,
     limits: CurrentLimits,
+    client: CurrentClient,
     response: Response,
 ) -> OidcTokenPair:
-    """Come back from the provider, logged in; earlier sessions end."""
+    """Come back from the provider, logged in; the oldest sessions end (`SESSIONS_PER_USER`)."""
     await limits.hit()
-    pair = await oidc.finish(provider, query, cookie.value)
+    pair = await oidc.finish(provider, query, cookie.value, client)
     cookie.clear(response)
     return pair
 

@@ -24,7 +24,7 @@ from app.services.auth.errors import (
     WrongPasswordError,
 )
 from app.services.auth.mailer import Mailer
-from app.services.auth.sessions import Caller, Session
+from app.services.auth.sessions import Caller, Client, Session
 
 # How long tokens from e-mails hold.
 RESET_LIFETIME: Final = timedelta(minutes=30)
@@ -110,8 +110,8 @@ class AccountService:
         _log.info("user_signed_up", user_id=str(row.id), role=role)
         return UserRead.model_validate(row)
 
-    async def log_in(self, email: str, password: str) -> TokenPair:
-        """Begin a session, and end the earlier ones.
+    async def log_in(self, email: str, password: str, client: Client) -> TokenPair:
+        """Begin a session, and end the oldest beyond `SESSIONS_PER_USER`.
 
         Raises:
             InvalidCredentialsError: no active account has this address and password. Nothing tells
@@ -120,27 +120,26 @@ class AccountService:
         user = await self._find(_BY_EMAIL, {"the_email": email})
         hashed = user.hashed_password if user else None
         is_right, kept = await verify_password(password, hashed)
-        session = await self._begin(user.id, hashed, kept) if user and is_right else None
+        session = None
+        if user and is_right:
+            session = await self._begin_session(user.id, hashed, kept, client)
         if session is None:
             _log.warning("login_failed", user_id=str(user.id) if user else None)
             raise InvalidCredentialsError
         _log.info("logged_in", user_id=str(session.user_id), session_id=str(session.id))
-        return self.tokens_of(session)
+        return self.issue_tokens(session)
 
-    async def _begin(self, user_id: UUID, hashed: str | None, kept: str | None) -> Session | None:
+    async def _begin_session(
+        self, user_id: UUID, hashed: str | None, kept: str | None, client: Client
+    ) -> Session | None:
         values = {"the_user_id": user_id, "old_hash": hashed, "new_hash": kept}
         async with self._database.transaction() as connection:
             if await connection.scalar(_RENEW_HASH, values) is None:
                 return None
-            return await sessions.begin(connection, user_id, self.session_lifetime)
+            return await sessions.begin(connection, self._settings, user_id, client)
 
-    @property
-    def session_lifetime(self) -> timedelta:
-        """How long a session lasts, however often it is refreshed."""
-        return timedelta(days=self._settings.refresh_token_expire_days)
-
-    def tokens_of(self, session: Session) -> TokenPair:
-        """Return the tokens that speak for a session, the refresh token for as long as it lasts."""
+    def issue_tokens(self, session: Session) -> TokenPair:
+        """Return tokens for a session; the refresh token expires with it."""
         lifetime = timedelta(minutes=self._settings.access_token_expire_minutes)
         sid = str(session.id)
         return TokenPair(
@@ -155,15 +154,15 @@ class AccountService:
             expires_in=int(lifetime.total_seconds()),
         )
 
-    async def refresh(self, claims: Claims) -> TokenPair:
-        """Return a new pair; the refresh token that was used is dead.
+    async def refresh(self, claims: Claims, client: Client) -> TokenPair:
+        """Return a new pair. The refresh token is used up, after `REFRESH_GRACE_SECONDS`.
 
         Raises:
-            InvalidTokenError: it was dead already. Whoever used it first, one of the two has
-                stolen it: the session ends (RFC 9700 section 4.14.2).
+            InvalidTokenError: it was used up already. One of its two users has stolen it, so the
+                session ends (RFC 9700 section 4.14.2).
         """
         async with self._database.transaction() as connection:
-            session = await sessions.renew(connection, claims)
+            session = await sessions.renew(connection, self._settings, claims, client)
             is_replay = session is None and await sessions.end(
                 connection, claims.session_id, claims.subject
             )
@@ -175,7 +174,7 @@ class AccountService:
             )
         if session is None:
             raise InvalidTokenError
-        return self.tokens_of(session)
+        return self.issue_tokens(session)
 
     async def send_verification(self, user: UserRead) -> None:
         """Send the token that shows whose the address is."""
@@ -264,8 +263,8 @@ class AccountService:
             email: str | None = await connection.scalar(_SET_PASSWORD, values)
             if email is None:
                 raise WrongPasswordError
-            # The row is locked now: no login ends the session any more.
-            if not await sessions.lasts(connection, caller):
+            # The user's row is locked now, so that no login can end the session after this check.
+            if not await sessions.is_active(connection, caller):
                 raise InvalidTokenError
             await sessions.end_others(connection, caller)
         _log.info("password_changed", user_id=str(caller.id))

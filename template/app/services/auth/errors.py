@@ -51,6 +51,15 @@ class LastAdminError(ConflictError):
         super().__init__("The last administrator has to stay one.")
 
 
+class SessionNotFoundError(NotFoundError):
+    """The user has no session with this id."""
+
+    code = "session_not_found"
+
+    def __init__(self, session_id: UUID) -> None:
+        super().__init__(f"There is no session {session_id}.")
+
+
 class UserNotFoundError(NotFoundError):
     """No user with this id."""
 

@@ -1,8 +1,8 @@
 """Sessions: begun by a login, checked on every request, renewed by refresh tokens."""
 
-import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any, Final
 from uuid import UUID, uuid4
 
 import sqlalchemy as sa
@@ -10,49 +10,94 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlmodel import col
 
 from app.core.security.tokens import Claims, InvalidTokenError
-from app.db.types import server_now
+from app.core.settings import Settings
+from app.db.types import Timestamp, server_now
 from app.models import LoginSession, Role, User
+from app.schemas.auth import SessionRead
+from app.services.auth.errors import SessionNotFoundError
 
-# Statements are built once: building one takes as long as running it.
-_IS_ACTIVE = col(User.is_active).is_(True)
-_IS_OF_USER = col(LoginSession.user_id) == sa.bindparam("the_user_id")
-_IS_OF_TOKEN = sa.and_(
-    col(LoginSession.id) == sa.bindparam("the_session_id"),
-    _IS_OF_USER,
-    col(LoginSession.expires_at) > server_now(),
-)
+# The longest list of sessions, the last used first.
+MAX_LISTED: Final = 100
+# Bytes of a refresh token's id that carry the generation; the others are random.
+_GENERATION_BYTES: Final = 6
+
+# Statements are built once: building one takes as long as running it. Parameters are named as the
+# claims of a token, since SQLAlchemy keeps the names of columns for the values of an UPDATE.
+_SID = col(LoginSession.id) == sa.bindparam("sid")
+_SUB = col(LoginSession.user_id) == sa.bindparam("sub")
+_IS_UNEXPIRED = col(LoginSession.expires_at) > server_now()
+_IS_USER_ACTIVE = col(User.is_active).is_(True)
 _CALLER: sa.Select[UUID, str, UUID] = (
     sa.select(col(User.id), col(User.role), col(LoginSession.id).label("session_id"))
     .join(User, col(LoginSession.user_id) == col(User.id))
-    .where(_IS_OF_TOKEN, _IS_ACTIVE)
+    .where(_SID, _SUB, _IS_UNEXPIRED, _IS_USER_ACTIVE)
+)
+_IS_ACTIVE = sa.select(col(LoginSession.id)).where(_SID, _SUB, _IS_UNEXPIRED)
+_LIST = (
+    sa.select(
+        col(LoginSession.id),
+        col(LoginSession.created_at),
+        col(LoginSession.last_used_at),
+        col(LoginSession.expires_at),
+        col(LoginSession.user_agent),
+        col(LoginSession.address),
+        _SID.label("is_current"),
+    )
+    .where(_SUB, _IS_UNEXPIRED)
+    .order_by(col(LoginSession.last_used_at).desc(), col(LoginSession.id))
+    .limit(MAX_LISTED)
 )
 _LOCK_USER = (
     sa.update(User)
-    .where(col(User.id) == sa.bindparam("the_user_id"), _IS_ACTIVE)
+    .where(col(User.id) == sa.bindparam("sub"), _IS_USER_ACTIVE)
     .values(updated_at=col(User.updated_at))
     .returning(col(User.id))
 )
 _BEGIN = sa.insert(LoginSession)
+_USED = sa.bindparam("used", type_=sa.BigInteger())
+_IS_NEWEST = col(LoginSession.generation) == _USED
+_IS_IN_GRACE = sa.and_(
+    col(LoginSession.generation) == _USED + 1,
+    col(LoginSession.rotated_at) > sa.bindparam("grace_began", type_=Timestamp),
+)
 _RENEW = (
     sa.update(LoginSession)
     .where(
-        _IS_OF_TOKEN,
-        col(LoginSession.refresh_digest) == sa.bindparam("used_digest"),
-        col(LoginSession.user_id).in_(sa.select(col(User.id)).where(_IS_ACTIVE)),
+        _SID,
+        _SUB,
+        _IS_UNEXPIRED,
+        sa.or_(_IS_NEWEST, _IS_IN_GRACE),
+        col(LoginSession.user_id).in_(sa.select(col(User.id)).where(_IS_USER_ACTIVE)),
     )
-    .values(refresh_digest=sa.bindparam("next_digest"))
+    .values(
+        generation=_USED + 1,
+        rotated_at=sa.case(
+            (_IS_NEWEST, sa.bindparam("now", type_=Timestamp)),
+            else_=col(LoginSession.rotated_at),
+        ),
+        last_used_at=server_now(),
+        address=sa.bindparam("client_address"),
+        user_agent=sa.bindparam("client_user_agent"),
+    )
     .returning(col(LoginSession.expires_at))
 )
-_LASTS = sa.select(col(LoginSession.id)).where(_IS_OF_TOKEN)
-_END = sa.delete(LoginSession).where(_IS_OF_TOKEN).returning(col(LoginSession.id))
-_END_ALL = sa.delete(LoginSession).where(_IS_OF_USER)
-_END_OTHERS = _END_ALL.where(col(LoginSession.id) != sa.bindparam("the_session_id"))
+_END = sa.delete(LoginSession).where(_SID, _SUB, _IS_UNEXPIRED).returning(col(LoginSession.id))
+_END_ALL = sa.delete(LoginSession).where(_SUB)
+_END_OTHERS = _END_ALL.where(col(LoginSession.id) != sa.bindparam("sid"))
+_END_OLDEST = _END_ALL.where(
+    col(LoginSession.id).not_in(
+        sa.select(col(LoginSession.id))
+        .where(_SUB)
+        .order_by(col(LoginSession.created_at).desc(), col(LoginSession.id).desc())
+        .limit(sa.bindparam("kept"))
+    )
+)
 _PURGE = sa.delete(LoginSession).where(col(LoginSession.expires_at) <= server_now())
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who makes a request."""
+    """The user of a request, and the session of the access token."""
 
     id: UUID
     role: str
@@ -60,13 +105,21 @@ class Caller:
 
     @property
     def is_admin(self) -> bool:
-        """Whether the caller may see to everybody's things."""
+        """Whether the caller may read and change what belongs to others."""
         return self.role == Role.ADMIN
 
 
 @dataclass(frozen=True, slots=True)
+class Client:
+    """The network address and the program that a session is used from."""
+
+    address: str | None = None
+    user_agent: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Session:
-    """A session, and the one refresh token that is valid in it."""
+    """A session, and the id of its newest refresh token."""
 
     id: UUID
     user_id: UUID
@@ -74,83 +127,123 @@ class Session:
     expires_at: datetime
 
 
-async def caller_of(connection: AsyncConnection, claims: Claims) -> Caller:
-    """Return whom an access token speaks for, in one round trip.
+async def get_caller(connection: AsyncConnection, claims: Claims) -> Caller:
+    """Return the user of an access token, in one round trip.
 
     Raises:
         InvalidTokenError: the session has ended, or the account is not active.
     """
-    row = (await connection.execute(_CALLER, _of_token(claims))).one_or_none()
+    values = {"sid": claims.session_id, "sub": claims.subject}
+    row = (await connection.execute(_CALLER, values)).one_or_none()
     if row is None:
         raise InvalidTokenError
     return Caller(row.id, row.role, row.session_id)
 
 
-async def lasts(connection: AsyncConnection, caller: Caller) -> bool:
-    """Tell whether the caller's session has not ended."""
-    values = {"the_session_id": caller.session_id, "the_user_id": caller.id}
-    return await connection.scalar(_LASTS, values) is not None
+async def is_active(connection: AsyncConnection, caller: Caller) -> bool:
+    """Return whether the caller's session has not ended."""
+    return await connection.scalar(_IS_ACTIVE, _ids_of(caller)) is not None
 
 
-async def begin(connection: AsyncConnection, user_id: UUID, lifetime: timedelta) -> Session | None:
-    """Begin a session and end all others of the user; nothing when the account is not active."""
-    # The row stays locked until the commit: of several logins at once, the last one leaves its
-    # session. (SQLite has one lock, which the first write takes.)
-    if await connection.scalar(_LOCK_USER, {"the_user_id": user_id}) is None:
+async def list_active(connection: AsyncConnection, caller: Caller) -> list[SessionRead]:
+    """Return the caller's sessions, the last used first, `MAX_LISTED` at most."""
+    rows = await connection.execute(_LIST, _ids_of(caller))
+    return [SessionRead.model_validate(row) for row in rows]
+
+
+async def begin(
+    connection: AsyncConnection, settings: Settings, user_id: UUID, client: Client
+) -> Session | None:
+    """Begin a session, and end the oldest beyond `SESSIONS_PER_USER`.
+
+    Returns None when the account is not active.
+    """
+    # The row stays locked until the commit, so that parallel logins count each other's sessions.
+    # (SQLite has one lock, which the first write takes.)
+    if await connection.scalar(_LOCK_USER, {"sub": user_id}) is None:
         return None
-    await end_all(connection, user_id)
-    session = Session(uuid4(), user_id, uuid4(), datetime.now(UTC) + lifetime)
+    if settings.sessions_per_user:
+        kept = settings.sessions_per_user - 1
+        await connection.execute(_END_OLDEST, {"sub": user_id, "kept": kept})
+    lifetime = timedelta(days=settings.refresh_token_expire_days)
+    session = Session(uuid4(), user_id, _refresh_token_id(0), datetime.now(UTC) + lifetime)
     await connection.execute(
         _BEGIN,
         {
             "id": session.id,
             "user_id": user_id,
-            "refresh_digest": _digest(session.refresh_token_id),
+            "address": client.address,
+            "user_agent": client.user_agent,
             "expires_at": session.expires_at,
         },
     )
     return session
 
 
-async def renew(connection: AsyncConnection, claims: Claims) -> Session | None:
-    """Exchange a refresh token for the next one; nothing when it is not the valid one.
+async def renew(
+    connection: AsyncConnection, settings: Settings, claims: Claims, client: Client
+) -> Session | None:
+    """Exchange a refresh token for one of the next generation; None when it is not valid.
 
-    In one statement: of several requests with the same token, in whichever processes, one gets the
-    next token, and a crash leaves either the old one or the new one.
+    A used token stays valid for `REFRESH_GRACE_SECONDS` after its first use. Whichever token of a
+    generation is used, the next generation is the same. So theft within the grace does not stay
+    unnoticed: the owner or the thief is the second to leave the generation, which is a replay.
+
+    One statement, so that of parallel requests, in any process, one moves the session on.
     """
-    next_id = uuid4()
-    values = {"used_digest": _digest(claims.token_id), "next_digest": _digest(next_id)}
-    expires_at = await connection.scalar(_RENEW, _of_token(claims) | values)
+    used = int.from_bytes(claims.token_id.bytes[:_GENERATION_BYTES])
+    now = datetime.now(UTC)
+    values = {
+        "sid": claims.session_id,
+        "sub": claims.subject,
+        "used": used,
+        "now": now,
+        # Nothing is later than NULL, whatever the clocks of other processes say.
+        "grace_began": now - timedelta(seconds=settings.refresh_grace_seconds)
+        if settings.refresh_grace_seconds
+        else None,
+        "client_address": client.address,
+        "client_user_agent": client.user_agent,
+    }
+    expires_at = await connection.scalar(_RENEW, values)
     if expires_at is None:
         return None
-    return Session(claims.session_id, claims.subject, next_id, expires_at)
+    return Session(claims.session_id, claims.subject, _refresh_token_id(used + 1), expires_at)
 
 
 async def end(connection: AsyncConnection, session_id: UUID, user_id: UUID) -> bool:
-    """End a session, and tell whether it had not ended before."""
-    values = {"the_session_id": session_id, "the_user_id": user_id}
-    return await connection.scalar(_END, values) is not None
+    """End a session, and return whether it was active."""
+    return await connection.scalar(_END, {"sid": session_id, "sub": user_id}) is not None
+
+
+async def end_one(connection: AsyncConnection, session_id: UUID, caller: Caller) -> None:
+    """End one of the caller's sessions.
+
+    Raises:
+        SessionNotFoundError: the caller has none with this id.
+    """
+    if not await end(connection, session_id, caller.id):
+        raise SessionNotFoundError(session_id)
 
 
 async def end_all(connection: AsyncConnection, user_id: UUID) -> None:
     """End all sessions of a user."""
-    await connection.execute(_END_ALL, {"the_user_id": user_id})
+    await connection.execute(_END_ALL, {"sub": user_id})
 
 
 async def end_others(connection: AsyncConnection, caller: Caller) -> None:
-    """End all sessions of the caller but the one of this request."""
-    values = {"the_user_id": caller.id, "the_session_id": caller.session_id}
-    await connection.execute(_END_OTHERS, values)
+    """End all sessions of the caller except that of this request."""
+    await connection.execute(_END_OTHERS, _ids_of(caller))
 
 
 async def purge(connection: AsyncConnection) -> int:
-    """Delete the sessions that have expired, and return how many there were."""
+    """Delete expired sessions, and return how many there were."""
     return (await connection.execute(_PURGE)).rowcount
 
 
-def _of_token(claims: Claims) -> dict[str, object]:
-    return {"the_session_id": claims.session_id, "the_user_id": claims.subject}
+def _ids_of(caller: Caller) -> dict[str, Any]:
+    return {"sid": caller.session_id, "sub": caller.id}
 
 
-def _digest(token_id: UUID) -> str:
-    return hashlib.sha256(token_id.bytes).hexdigest()
+def _refresh_token_id(generation: int) -> UUID:
+    return UUID(bytes=generation.to_bytes(_GENERATION_BYTES) + uuid4().bytes[_GENERATION_BYTES:])

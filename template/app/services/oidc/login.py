@@ -22,6 +22,7 @@ from app.schemas.oidc import CallbackQuery, OidcTokenPair
 from app.services.auth import sessions
 from app.services.auth.accounts import AccountService
 from app.services.auth.errors import EmailTakenError
+from app.services.auth.sessions import Client
 from app.services.oidc.errors import (
     EmailNotVerifiedError,
     IdentityTakenError,
@@ -175,9 +176,9 @@ class OidcService:
         return BegunLogin(url, browser_secret)
 
     async def finish(
-        self, name: str, response: CallbackQuery, browser_secret: str | None
+        self, name: str, response: CallbackQuery, browser_secret: str | None, client: Client
     ) -> OidcTokenPair:
-        """Log in the person whom the provider sends back; earlier sessions end.
+        """Log in the person whom the provider sends back.
 
         Raises:
             UnknownProviderError: there is no such provider.
@@ -198,12 +199,12 @@ class OidcService:
         proof = await provider.prove(response.code, login.nonce, login.code_verifier, response.iss)
         user_id = await self._user_of(name, proof, login.session_id)
         async with self._database.transaction() as connection:
-            session = await sessions.begin(connection, user_id, self._accounts.session_lifetime)
+            session = await sessions.begin(connection, self._settings, user_id, client)
         if session is None:
             _log.warning("oidc_login_failed", provider=name, user_id=str(user_id))
             raise LoginFailedError
         _log.info("oidc_login", provider=name, user_id=str(user_id))
-        pair = self._accounts.tokens_of(session)
+        pair = self._accounts.issue_tokens(session)
         return OidcTokenPair(**pair.model_dump(), next=login.next_path)
 
     async def _take(self, name: str, state: str | None, browser_secret: str | None) -> sa.Row[Any]:

@@ -1,0 +1,39 @@
+"""The caller's own sessions: list them, end them."""
+
+from uuid import UUID
+
+from fastapi import APIRouter, status
+
+from app.api.auth.dependencies import CurrentUser
+from app.api.database import Connection
+from app.api.problems import problem_responses
+from app.schemas.auth import SessionRead
+from app.services.auth import sessions
+
+router = APIRouter(
+    prefix="/api/v1/users/me/sessions",
+    tags=["users"],
+    responses=problem_responses(status.HTTP_401_UNAUTHORIZED),
+)
+
+
+@router.get("")
+async def list_my_sessions(user: CurrentUser, connection: Connection) -> list[SessionRead]:
+    """List one's own sessions, at most 100, the last used first."""
+    return await sessions.list_active(connection, user)
+
+
+@router.delete("", status_code=status.HTTP_204_NO_CONTENT)
+async def end_my_other_sessions(user: CurrentUser, connection: Connection) -> None:
+    """End all of one's own sessions except that of this request; their tokens are dead at once."""
+    await sessions.end_others(connection, user)
+
+
+@router.delete(
+    "/{session_id}",
+    status_code=status.HTTP_204_NO_CONTENT,
+    responses=problem_responses(status.HTTP_404_NOT_FOUND),
+)
+async def end_my_session(session_id: UUID, user: CurrentUser, connection: Connection) -> None:
+    """End one of one's own sessions; its tokens are dead at once."""
+    await sessions.end_one(connection, session_id, user)
