@@ -258,7 +258,7 @@ def _settings(project: Project) -> Iterator[str]:
             continue
         for node in ast.walk(ast.parse(project.read(file))):
             if isinstance(node, ast.ClassDef) and any(
-                isinstance(base, ast.Name) and base.id.endswith("Settings") for base in node.bases
+                isinstance(base, ast.Name) and "Settings" in base.id for base in node.bases
             ):
                 for field in node.body:
                     if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
