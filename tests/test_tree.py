@@ -167,8 +167,14 @@ def test_minimal_application_is_one_short_module(render: Render) -> None:
     modules = [file for file in project.files if file.startswith("app/")]
 
     assert modules == ["app/__init__.py", "app/__main__.py", "app/main.py"]
-    lines = [line for line in project.read("app/main.py").splitlines() if line]
-    assert len(lines) <= 127, "more than a minute's reading"
+    assert project.read("app/main.py").count("\n") <= 130, "more than a minute's reading"
+
+
+def test_minimal_application_with_api_keys_is_five_modules(render: Render) -> None:
+    project = render(preset="minimal", auth="api_key")
+
+    assert len([file for file in project.files if file.startswith("app/")]) <= 5
+    assert project.read("app/main.py").count("\n") <= 130, "more than a minute's reading"
 
 
 @pytest.mark.parametrize("version", choices("python_version"))

@@ -1,3 +1,0 @@
-"""The service."""
-
-__version__ = "0.1.0"
