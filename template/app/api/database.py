@@ -6,11 +6,14 @@ from typing import Annotated
 from fastapi import Depends, Request
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.api.problems import raises
+from app.core.errors import UnavailableError
 from app.db.database import Database
 
 _SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 
 
+@raises(UnavailableError)
 async def get_database(request: Request) -> Database:
     """Return the process's database."""
     database: Database = request.app.state.database
@@ -20,6 +23,7 @@ async def get_database(request: Request) -> Database:
 CurrentDatabase = Annotated[Database, Depends(get_database)]
 
 
+@raises(UnavailableError)
 async def open_connection(request: Request) -> AsyncIterator[AsyncConnection]:
     """Open the request's one connection: autocommit to read, a transaction to write."""
     database: Database = request.app.state.database

@@ -1,7 +1,7 @@
 """Requests and responses about authentication and users."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 from uuid import UUID
 
 from email_validator import EmailNotValidError, validate_email
@@ -17,6 +17,9 @@ from pydantic.json_schema import SkipJsonSchema
 
 from app.core.security.passwords import MAX_LENGTH, MIN_LENGTH, is_common, normalized
 from app.schemas.text import STORABLE
+
+_EXAMPLE_PASSWORD: Final = "three blue herons"  # noqa: S105
+_EXAMPLE_TOKEN: Final = "eyJhbGciOiJSUzI1NiIsImtpZCI6IjEifQ.eyJzdWIiOiIxIn0.c2lnbmF0dXJl"  # noqa: S105
 
 
 def normalized_email(text: str) -> str:
@@ -54,25 +57,28 @@ def _is_acceptable(password: SecretStr) -> SecretStr:
 
 Email = Annotated[
     str,
-    Field(max_length=254, json_schema_extra={"format": "email"}),
+    Field(max_length=254, json_schema_extra={"format": "email"}, examples=["ann@example.com"]),
     STORABLE,
     AfterValidator(normalized_email),
 ]
-FullName = Annotated[str, Field(max_length=255), STORABLE]
+FullName = Annotated[str, Field(max_length=255, examples=["Ann Smith"]), STORABLE]
 # One that is to be compared; a longer one is refused before it is hashed.
 GivenPassword = Annotated[
     SecretStr,
     AfterValidator(_is_not_too_long),
-    Field(json_schema_extra={"maxLength": MAX_LENGTH}),
+    Field(json_schema_extra={"maxLength": MAX_LENGTH}, examples=[_EXAMPLE_PASSWORD]),
 ]
 # One that is to be kept.
 NewPassword = Annotated[
     GivenPassword,
     AfterValidator(_is_acceptable),
-    Field(json_schema_extra={"minLength": MIN_LENGTH, "maxLength": MAX_LENGTH}),
+    Field(
+        json_schema_extra={"minLength": MIN_LENGTH, "maxLength": MAX_LENGTH},
+        examples=[_EXAMPLE_PASSWORD],
+    ),
 ]
 # What we sign is shorter.
-Token = Annotated[str, Field(max_length=4096)]
+Token = Annotated[str, Field(max_length=4096, examples=[_EXAMPLE_TOKEN])]
 
 
 class UserCreate(BaseModel):
@@ -118,8 +124,8 @@ class UserRead(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
     id: UUID
-    email: str
-    full_name: str | None
+    email: Annotated[str, Field(examples=["ann@example.com"])]
+    full_name: Annotated[str | None, Field(examples=["Ann Smith"])]
     role: Literal["user", "admin"]
     is_active: bool
     is_verified: bool
@@ -165,7 +171,7 @@ class LoginForm(BaseModel):
     """The form of OAuth 2.0's password grant, RFC 6749 section 4.3.2."""
 
     grant_type: Literal["password"] = "password"
-    username: Annotated[str, Field(max_length=254), STORABLE]
+    username: Annotated[str, Field(max_length=254, examples=["ann@example.com"]), STORABLE]
     password: GivenPassword
 
     @field_validator("username")
@@ -181,10 +187,10 @@ class LoginForm(BaseModel):
 class TokenPair(BaseModel):
     """What a login or a refresh gives. `expires_in` is in seconds, for the access token."""
 
-    access_token: str
-    refresh_token: str
+    access_token: Annotated[str, Field(examples=[_EXAMPLE_TOKEN])]
+    refresh_token: Annotated[str, Field(examples=[_EXAMPLE_TOKEN])]
     token_type: Literal["bearer"] = "bearer"  # noqa: S105, the name of a type
-    expires_in: int
+    expires_in: Annotated[int, Field(examples=[900])]
 
 
 class RefreshRequest(BaseModel):

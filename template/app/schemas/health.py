@@ -1,19 +1,19 @@
 """What probes are told."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 
 class Health(BaseModel):
     """The process runs."""
 
     status: Literal["ok"] = "ok"
-    version: str
+    version: Annotated[str, Field(examples=["0.1.0"])]
 
 
 class Readiness(BaseModel):
     """The process and all it depends on can serve requests."""
 
     status: Literal["ready"] = "ready"
-    checks: dict[str, Literal["ok"]]
+    checks: Annotated[dict[str, Literal["ok"]], Field(examples=[{"database": "ok"}])]

@@ -18,6 +18,7 @@ from app.core.security import passwords
 from app.core.security.passwords import hash_password
 from app.models import User
 from tests.support.accounts import PASSWORD, Account, hash_of_password, new_account
+from tests.support.problems import problem
 
 LOGIN = "/api/v1/auth/login"
 WRONG = "not the password of anyone"
@@ -82,6 +83,15 @@ async def test_login_leaves_others_alone(
     await log_in(anonymous, alice.email, PASSWORD)
 
     assert await bob.is_let_in()
+
+
+async def test_unreadable_form_is_answered_as_invalid_fields_are(anonymous: AsyncClient) -> None:
+    headers = {"Content-Type": "multipart/form-data"}
+
+    response = await anonymous.post(LOGIN, content=b"--", headers=headers)
+
+    [error] = problem(response, 422)["errors"]
+    assert (error["field"], error["code"]) == ("body", "form_invalid")
 
 
 async def test_name_that_is_no_address_is_refused_like_an_unknown_one(

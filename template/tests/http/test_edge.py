@@ -238,20 +238,6 @@ async def test_documentation_can_be_left_out(settings: Settings, path: str) -> N
     problem(await get(app, path), 404)
 
 
-async def test_openapi_describes_problems_and_no_shape_that_is_not_sent(
-    client: AsyncClient,
-) -> None:
-    document = (await client.get("/openapi.json")).json()
-
-    assert "Problem" in document["components"]["schemas"]
-    assert "HTTPValidationError" not in document["components"]["schemas"]
-    for path in document["paths"].values():
-        for operation in path.values():
-            for status, response in operation["responses"].items():
-                if status >= "400":
-                    assert list(response["content"]) == ["application/problem+json"]
-
-
 async def test_lifespan_may_run_again(settings: Settings) -> None:
     app = create_app(settings)
 

@@ -8,11 +8,16 @@ from fastapi import APIRouter, Query, Response, status
 from app.api.api_keys.dependencies import ApiKeys, KeyAdministrator
 from app.api.problems import problem_responses
 from app.schemas.api_keys import ApiKeyCreate, ApiKeyCreated, ApiKeyPage, ApiKeyQuery
+from app.services.api_keys.stored import ApiKeyNotFoundError, BroaderKeyError
 
 router = APIRouter(prefix="/api/v1/api-keys", tags=["API keys"])
 
 
-@router.post("", status_code=status.HTTP_201_CREATED)
+@router.post(
+    "",
+    status_code=status.HTTP_201_CREATED,
+    responses=problem_responses(BroaderKeyError),
+)
 async def create_api_key(
     data: ApiKeyCreate, keys: ApiKeys, administrator: KeyAdministrator, response: Response
 ) -> ApiKeyCreated:
@@ -32,7 +37,7 @@ async def list_api_keys(
 @router.delete(
     "/{key_id}",
     status_code=status.HTTP_204_NO_CONTENT,
-    responses=problem_responses(status.HTTP_404_NOT_FOUND),
+    responses=problem_responses(ApiKeyNotFoundError),
 )
 async def revoke_api_key(key_id: UUID, keys: ApiKeys, administrator: KeyAdministrator) -> None:
     """Refuse a key from now on."""

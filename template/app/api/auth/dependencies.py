@@ -7,8 +7,9 @@ from fastapi import Depends, Request
 from app.api.auth.access_token import AccessToken
 from app.api.auth.limits import AuthLimits
 from app.api.database import Connection, CurrentDatabase
-from app.core.errors import ForbiddenError
-from app.core.security.tokens import Claims, Tokens
+from app.api.problems import raises
+from app.core.errors import ForbiddenError, RateLimitedError
+from app.core.security.tokens import Claims, InvalidTokenError, LoginRequiredError, Tokens
 from app.services.auth import sessions
 from app.services.auth.accounts import AccountService
 from app.services.auth.sessions import Caller, Client
@@ -24,7 +25,8 @@ async def get_tokens(request: Request) -> Tokens:
 CurrentTokens = Annotated[Tokens, Depends(get_tokens)]
 
 
-ReadClaims = Annotated[Claims, Depends(AccessToken())]
+read_claims = raises(LoginRequiredError, InvalidTokenError)(AccessToken())
+ReadClaims = Annotated[Claims, Depends(read_claims)]
 
 
 async def get_current_user(claims: ReadClaims, connection: Connection) -> Caller:
@@ -52,6 +54,7 @@ async def get_detached_user(claims: ReadClaims, database: CurrentDatabase) -> Ca
 DetachedUser = Annotated[Caller, Depends(get_detached_user)]
 
 
+@raises(ForbiddenError)
 async def get_current_admin(user: CurrentUser) -> Caller:
     """Return the administrator who calls.
 
@@ -80,6 +83,7 @@ def _printable(text: str | None, max_length: int) -> str | None:
 CurrentClient = Annotated[Client, Depends(get_client)]
 
 
+@raises(RateLimitedError)
 async def get_limits(request: Request) -> AuthLimits:
     """Return the limits on attempts to log in and the like."""
     state = request.app.state

@@ -13,7 +13,7 @@ from app.api.auth.dependencies import (
 )
 from app.api.database import Connection
 from app.api.problems import problem_responses
-from app.core.security.tokens import TokenType
+from app.core.security.tokens import InvalidTokenError, TokenType
 from app.schemas.auth import (
     Accepted,
     EmailVerification,
@@ -27,6 +27,7 @@ from app.schemas.auth import (
     UserRead,
 )
 from app.services.auth import sessions
+from app.services.auth.errors import EmailTakenError, InvalidCredentialsError, InvalidLinkError
 
 
 async def keep_from_caches(response: Response) -> None:
@@ -34,21 +35,15 @@ async def keep_from_caches(response: Response) -> None:
     response.headers["Cache-Control"] = "no-store"
 
 
-router = APIRouter(
-    prefix="/api/v1/auth",
-    tags=["auth"],
-    dependencies=[Depends(keep_from_caches)],
-    responses=problem_responses(status.HTTP_429_TOO_MANY_REQUESTS),
-)
+router = APIRouter(prefix="/api/v1/auth", tags=["auth"], dependencies=[Depends(keep_from_caches)])
 well_known = APIRouter(prefix="/.well-known", tags=["auth"])
-_REFUSED = problem_responses(status.HTTP_400_BAD_REQUEST)
-_UNAUTHORIZED = problem_responses(status.HTTP_401_UNAUTHORIZED)
+_INVALID_LINK = problem_responses(InvalidLinkError)
 
 
 @router.post(
     "/sign-up",
     status_code=status.HTTP_201_CREATED,
-    responses=problem_responses(status.HTTP_409_CONFLICT),
+    responses=problem_responses(EmailTakenError),
 )
 async def sign_up(
     data: UserCreate, accounts: Accounts, limits: CurrentLimits, later: BackgroundTasks
@@ -60,7 +55,7 @@ async def sign_up(
     return user
 
 
-@router.post("/login", responses=_UNAUTHORIZED)
+@router.post("/login", responses=problem_responses(InvalidCredentialsError))
 async def log_in(
     form: Annotated[LoginForm, Form()],
     accounts: Accounts,
@@ -72,8 +67,8 @@ async def log_in(
     return await accounts.log_in(form.username, form.password.get_secret_value(), client)
 
 
-@router.post("/refresh", responses=_UNAUTHORIZED)
-async def refresh(
+@router.post("/refresh", responses=problem_responses(InvalidTokenError))
+async def refresh_tokens(
     data: RefreshRequest,
     accounts: Accounts,
     limits: CurrentLimits,
@@ -90,7 +85,7 @@ async def refresh(
     return await accounts.refresh(claims, client)
 
 
-@router.post("/logout", status_code=status.HTTP_204_NO_CONTENT, responses=_UNAUTHORIZED)
+@router.post("/logout", status_code=status.HTTP_204_NO_CONTENT)
 async def log_out(user: CurrentUser, connection: Connection) -> None:
     """End this session; its tokens are dead at once."""
     await sessions.end(connection, user.session_id, user.id)
@@ -107,7 +102,7 @@ async def forgot_password(
     return Accepted()
 
 
-@router.post("/reset-password", status_code=status.HTTP_204_NO_CONTENT, responses=_REFUSED)
+@router.post("/reset-password", status_code=status.HTTP_204_NO_CONTENT, responses=_INVALID_LINK)
 async def reset_password(
     data: PasswordReset, accounts: Accounts, limits: CurrentLimits, later: BackgroundTasks
 ) -> None:
@@ -119,7 +114,7 @@ async def reset_password(
     later.add_task(accounts.tell_password_changed, email)
 
 
-@router.post("/verify-email", status_code=status.HTTP_204_NO_CONTENT, responses=_REFUSED)
+@router.post("/verify-email", status_code=status.HTTP_204_NO_CONTENT, responses=_INVALID_LINK)
 async def verify_email(data: EmailVerification, accounts: Accounts, limits: CurrentLimits) -> None:
     """Confirm the e-mail address with the token that was sent to it."""
     await limits.hit()

@@ -9,12 +9,9 @@ from app.api.database import Connection
 from app.api.problems import problem_responses
 from app.schemas.auth import SessionRead
 from app.services.auth import sessions
+from app.services.auth.errors import SessionNotFoundError
 
-router = APIRouter(
-    prefix="/api/v1/users/me/sessions",
-    tags=["users"],
-    responses=problem_responses(status.HTTP_401_UNAUTHORIZED),
-)
+router = APIRouter(prefix="/api/v1/users/me/sessions", tags=["users"])
 
 
 @router.get("")
@@ -32,7 +29,7 @@ async def end_my_other_sessions(user: CurrentUser, connection: Connection) -> No
 @router.delete(
     "/{session_id}",
     status_code=status.HTTP_204_NO_CONTENT,
-    responses=problem_responses(status.HTTP_404_NOT_FOUND),
+    responses=problem_responses(SessionNotFoundError),
 )
 async def end_my_session(session_id: UUID, user: CurrentUser, connection: Connection) -> None:
     """End one of one's own sessions; its tokens are dead at once."""

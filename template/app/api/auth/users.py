@@ -22,15 +22,14 @@ from app.schemas.auth import (
     UserRead,
     UserUpdate,
 )
-
-router = APIRouter(
-    prefix="/api/v1/users",
-    tags=["users"],
-    responses=problem_responses(status.HTTP_401_UNAUTHORIZED),
+from app.services.auth.errors import (
+    EmailTakenError,
+    LastAdminError,
+    UserNotFoundError,
+    WrongPasswordError,
 )
-_CONFLICT = problem_responses(status.HTTP_409_CONFLICT)
-_ADMIN = problem_responses(status.HTTP_403_FORBIDDEN)
-_ADMIN_ONE = problem_responses(status.HTTP_403_FORBIDDEN, status.HTTP_404_NOT_FOUND)
+
+router = APIRouter(prefix="/api/v1/users", tags=["users"])
 
 
 @router.get("/me")
@@ -45,7 +44,11 @@ async def update_me(change: ProfileUpdate, user: CurrentUser, users: Users) -> U
     return await users.update(user.id, change.model_dump(exclude_unset=True), user)
 
 
-@router.delete("/me", status_code=status.HTTP_204_NO_CONTENT, responses=_CONFLICT)
+@router.delete(
+    "/me",
+    status_code=status.HTTP_204_NO_CONTENT,
+    responses=problem_responses(LastAdminError),
+)
 async def delete_me(user: CurrentUser, users: Users) -> None:
     """Close one's own account, and log out everywhere."""
     await users.deactivate(user.id, user)
@@ -54,7 +57,7 @@ async def delete_me(user: CurrentUser, users: Users) -> None:
 @router.post(
     "/me/password",
     status_code=status.HTTP_204_NO_CONTENT,
-    responses=problem_responses(status.HTTP_400_BAD_REQUEST, status.HTTP_429_TOO_MANY_REQUESTS),
+    responses=problem_responses(WrongPasswordError),
 )
 async def change_my_password(
     change: PasswordChange,
@@ -69,7 +72,7 @@ async def change_my_password(
     later.add_task(accounts.tell_password_changed, email)
 
 
-@router.get("", responses=_ADMIN)
+@router.get("")
 async def list_users(
     query: Annotated[UserQuery, Query()], _admin: CurrentAdmin, users: Users
 ) -> UserPage:
@@ -77,13 +80,16 @@ async def list_users(
     return await users.page(query)
 
 
-@router.get("/{user_id}", responses=_ADMIN_ONE)
+@router.get("/{user_id}", responses=problem_responses(UserNotFoundError))
 async def read_user(user_id: UUID, _admin: CurrentAdmin, users: Users) -> UserRead:
     """Read one user."""
     return await users.get(user_id)
 
 
-@router.patch("/{user_id}", responses=_ADMIN_ONE | _CONFLICT)
+@router.patch(
+    "/{user_id}",
+    responses=problem_responses(UserNotFoundError, EmailTakenError, LastAdminError),
+)
 async def update_user(
     user_id: UUID, change: UserUpdate, admin: CurrentAdmin, users: Users
 ) -> UserRead:
@@ -92,7 +98,9 @@ async def update_user(
 
 
 @router.delete(
-    "/{user_id}", status_code=status.HTTP_204_NO_CONTENT, responses=_ADMIN_ONE | _CONFLICT
+    "/{user_id}",
+    status_code=status.HTTP_204_NO_CONTENT,
+    responses=problem_responses(UserNotFoundError, LastAdminError),
 )
 async def delete_user(user_id: UUID, admin: CurrentAdmin, users: Users) -> None:
     """Close an account; its row stays, inactive."""

@@ -17,18 +17,22 @@ from app.schemas.oidc import (
     LoginQuery,
     OidcTokenPair,
 )
-
-_PROVIDER = problem_responses(
-    status.HTTP_404_NOT_FOUND,
-    status.HTTP_429_TOO_MANY_REQUESTS,
-    status.HTTP_502_BAD_GATEWAY,
-    status.HTTP_504_GATEWAY_TIMEOUT,
+from app.services.auth.errors import EmailTakenError
+from app.services.oidc.errors import (
+    EmailNotVerifiedError,
+    IdentityNotFoundError,
+    IdentityTakenError,
+    InvalidStateError,
+    LastWayInError,
+    LoginDeniedError,
+    LoginFailedError,
+    ProviderError,
+    ProviderTimeoutError,
+    UnknownProviderError,
+    UnknownTargetError,
 )
-_REFUSED = problem_responses(status.HTTP_400_BAD_REQUEST)
-_UNAUTHORIZED = problem_responses(status.HTTP_401_UNAUTHORIZED)
-_FORBIDDEN = problem_responses(status.HTTP_403_FORBIDDEN)
-_NOT_FOUND = problem_responses(status.HTTP_404_NOT_FOUND)
-_CONFLICT = problem_responses(status.HTTP_409_CONFLICT)
+
+_PROVIDER = (UnknownProviderError, ProviderError, ProviderTimeoutError)
 
 router = APIRouter(tags=["oidc"], dependencies=[Depends(keep_from_caches)])
 
@@ -37,7 +41,7 @@ router = APIRouter(tags=["oidc"], dependencies=[Depends(keep_from_caches)])
     "/api/v1/auth/oidc/{provider}/login",
     status_code=status.HTTP_302_FOUND,
     response_class=RedirectResponse,
-    responses=_PROVIDER | _REFUSED,
+    responses=problem_responses(*_PROVIDER, UnknownTargetError),
 )
 async def begin_oidc_login(
     provider: str,
@@ -56,7 +60,10 @@ async def begin_oidc_login(
     return response
 
 
-@router.post("/api/v1/auth/oidc/{provider}/link", responses=_PROVIDER | _UNAUTHORIZED | _FORBIDDEN)
+@router.post(
+    "/api/v1/auth/oidc/{provider}/link",
+    responses=problem_responses(*_PROVIDER, EmailNotVerifiedError),
+)
 async def begin_oidc_link(  # noqa: PLR0913, PLR0917, each is injected
     provider: str,
     user: CurrentUser,
@@ -75,7 +82,15 @@ async def begin_oidc_link(  # noqa: PLR0913, PLR0917, each is injected
 @router.get(
     "/api/v1/auth/oidc/{provider}/callback",
     response_model_exclude_none=True,
-    responses=_PROVIDER | _REFUSED | _UNAUTHORIZED | _FORBIDDEN | _CONFLICT,
+    responses=problem_responses(
+        *_PROVIDER,
+        InvalidStateError,
+        LoginDeniedError,
+        LoginFailedError,
+        EmailNotVerifiedError,
+        EmailTakenError,
+        IdentityTakenError,
+    ),
 )
 async def finish_oidc_login(  # noqa: PLR0913, PLR0917, each is injected
     provider: str,
@@ -93,7 +108,7 @@ async def finish_oidc_login(  # noqa: PLR0913, PLR0917, each is injected
     return pair
 
 
-@router.get("/api/v1/users/me/identities", responses=_UNAUTHORIZED)
+@router.get("/api/v1/users/me/identities")
 async def list_my_identities(identities: Identities) -> list[IdentityRead]:
     """List the identities that are linked to one's own account."""
     return await identities.all()
@@ -102,7 +117,7 @@ async def list_my_identities(identities: Identities) -> list[IdentityRead]:
 @router.delete(
     "/api/v1/users/me/identities/{identity_id}",
     status_code=status.HTTP_204_NO_CONTENT,
-    responses=_UNAUTHORIZED | _NOT_FOUND | _CONFLICT,
+    responses=problem_responses(IdentityNotFoundError, LastWayInError),
 )
 async def unlink_my_identity(identity_id: UUID, identities: Identities) -> None:
     """Unlink an identity, unless it is the only way to log in."""
