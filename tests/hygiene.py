@@ -149,8 +149,9 @@ WORD_PATTERNS = [(re.compile(pattern, re.IGNORECASE), chosen) for pattern, chose
 def nothing_is_mentioned_that_was_not_chosen(project: Project) -> Iterator[str]:
     unwanted = [pattern for pattern, chosen in WORD_PATTERNS if not chosen(project)]
     for file, number, line in lines(project):
-        # The answers file names what was not chosen: `auth: none`.
-        if file == ".copier-answers.yml":
+        # The answers file names what was not chosen: `auth: none`. A directory of another answer
+        # is ignored, so that a change of answers does not get it committed.
+        if file == ".copier-answers.yml" or line.removeprefix("**/") == ".postgresql/":
             continue
         for pattern in unwanted:
             if found := pattern.search(line) or (number == 1 and pattern.search(file)):

