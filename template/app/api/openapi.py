@@ -30,11 +30,14 @@ _BODY_PROBLEMS: Final = problem_responses(
     status.HTTP_415_UNSUPPORTED_MEDIA_TYPE,
     status.HTTP_503_SERVICE_UNAVAILABLE,
 )
-# Errors of requests that match no operation, and of the service itself.
+# Errors of requests that match no operation, of data that the database rejects, and of the service
+# itself.
 _OTHER_PROBLEMS: Final = problem_responses(
     status.HTTP_400_BAD_REQUEST,
     status.HTTP_404_NOT_FOUND,
     status.HTTP_405_METHOD_NOT_ALLOWED,
+    status.HTTP_409_CONFLICT,
+    status.HTTP_422_UNPROCESSABLE_CONTENT,
     status.HTTP_500_INTERNAL_SERVER_ERROR,
 )
 _HEADERS: Final = {

@@ -144,7 +144,7 @@ async def test_any_error_takes_everything_back(real_app: FastAPI, database: Data
     assert not await has_mark(database)
 
 
-async def test_statement_that_can_never_succeed_is_a_fault(
+async def test_rejected_statement_takes_everything_back(
     real_app: FastAPI, database: Database
 ) -> None:
     @real_app.post("/mark")
@@ -155,7 +155,7 @@ async def test_statement_that_can_never_succeed_is_a_fault(
     async with client_of(real_app) as client:
         response = await client.post("/mark")
 
-    assert response.status_code == 500
+    assert response.status_code == 409
     assert not await has_mark(database)
 
 

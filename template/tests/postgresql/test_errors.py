@@ -1,13 +1,16 @@
-"""Which errors of PostgreSQL are answered with 503: the same request may succeed later."""
+"""What errors of PostgreSQL mean to clients, by their code."""
 
 import logging
 
 import pytest
-from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
+from app.core.errors import ConflictError, UnavailableError, UnprocessableError
 from app.core.logging import configure_logging
 from app.core.settings import Settings
-from app.db.errors import is_transient
+from app.db.engine import create_engine
+from app.db.errors import domain_error
 
 
 class DriverError(Exception):
@@ -27,25 +30,68 @@ def error(sqlstate: str | None, kind: type[DBAPIError] = DBAPIError) -> DBAPIErr
     ],
 )
 def test_outages_timeouts_and_lost_races_pass(sqlstate: str) -> None:
-    assert is_transient(error(sqlstate))
+    assert isinstance(domain_error(error(sqlstate)), UnavailableError)
 
 
-@pytest.mark.parametrize("sqlstate", ["23505", "42P01", "42601", "22001", None])
-def test_faults_do_not(sqlstate: str | None) -> None:
-    assert not is_transient(error(sqlstate))
-    assert not is_transient(error(sqlstate, IntegrityError))
+@pytest.mark.parametrize("sqlstate", ["23000", "23001", "23503", "23505", "23P01"])
+def test_constraints_between_rows_are_conflicts(sqlstate: str) -> None:
+    assert isinstance(domain_error(error(sqlstate)), ConflictError)
+
+
+@pytest.mark.parametrize(
+    "sqlstate",
+    [
+        *("21000", "22001", "22003", "22008", "22012", "22021", "2201W", "22P02", "22P05"),
+        *("23502", "23514", "44000", "54000", "54001", "P0001"),
+    ],
+)
+def test_values_that_do_not_fit_are_invalid(sqlstate: str) -> None:
+    assert isinstance(domain_error(error(sqlstate)), UnprocessableError)
+
+
+@pytest.mark.parametrize("sqlstate", ["2200H", "42501", "42601", "42703", "42P01", "XX000", None])
+def test_faults_of_the_service_are_not_the_clients(sqlstate: str | None) -> None:
+    assert domain_error(error(sqlstate)) is None
 
 
 @pytest.mark.parametrize("kind", [InterfaceError, OperationalError])
 def test_lost_connections_pass(kind: type[DBAPIError]) -> None:
-    assert is_transient(error(None, kind))
+    assert isinstance(domain_error(error(None, kind)), UnavailableError)
 
 
 def test_invalidated_connections_pass() -> None:
     lost = error(None)
     lost.connection_invalidated = True
 
-    assert is_transient(lost)
+    assert isinstance(domain_error(lost), UnavailableError)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        pytest.param(sa.select(sa.cast("x", sa.String(1)) + "\0"), id="NUL"),
+        pytest.param(sa.select(sa.cast(sa.literal("x"), sa.Integer)), id="not a number"),
+        pytest.param(sa.select(sa.literal(1) / sa.literal(0)), id="division by zero"),
+        pytest.param(sa.select(sa.literal("x").op("~")("(")), id="regular expression"),
+        pytest.param(sa.select(sa.literal(1).in_(range(40_000))), id="too many values"),
+        pytest.param(sa.select(1).limit(-1), id="negative limit"),
+        pytest.param(
+            sa.select(sa.cast(sa.literal("[" * 20_000 + "]" * 20_000), sa.JSON)), id="too deep"
+        ),
+    ],
+)
+async def test_server_rejects_values_that_do_not_fit(
+    postgresql_url: str | None, statement: sa.Select[tuple[object]]
+) -> None:
+    if postgresql_url is None:
+        pytest.skip("needs --database=postgresql")
+    engine = create_engine(Settings(database_url=postgresql_url))
+    async with engine.connect() as connection:
+        with pytest.raises(DBAPIError) as raised:
+            await connection.execute(statement)
+    await engine.dispose()
+
+    assert isinstance(domain_error(raised.value), UnprocessableError)
 
 
 def test_rows_that_an_error_shows_are_not_logged(capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 
 import pytest
 from asgi_lifespan import LifespanManager
@@ -81,3 +82,20 @@ async def test_readers_do_not_wait_for_a_writer(
     with locked(real_database_url):
         assert (await client.get(READ)).status_code == 200
         assert (await client.get("/api/v1/ready")).status_code == 200
+
+
+@pytest.mark.parametrize("for_migrations", [False, True])
+async def test_new_file_is_for_its_owner_only(tmp_path: Path, for_migrations: bool) -> None:
+    file = tmp_path / "app.db"
+    settings = Settings(database_url=f"sqlite:///{file}")
+    engine = create_engine(settings, for_migrations=for_migrations)
+    async with engine.begin() as connection:
+        await connection.execute(text("CREATE TABLE marks (name TEXT)"))
+        found = modes(tmp_path)
+    await engine.dispose()
+
+    assert found == {"app.db": 0o600, "app.db-shm": 0o600, "app.db-wal": 0o600}
+
+
+def modes(directory: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_mode & 0o777 for path in directory.iterdir()}

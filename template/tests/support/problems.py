@@ -9,7 +9,14 @@ from httpx import Response
 from app.main import app
 
 # Problems of requests that match no operation, and of any operation.
-_EVERYWHERE = {"bad_request", "not_found", "method_not_allowed", "internal_server_error"}
+_EVERYWHERE = {
+    "bad_request",
+    "conflict",
+    "internal_server_error",
+    "method_not_allowed",
+    "not_found",
+    "unprocessable_content",
+}
 
 
 def problem(response: Response, status: int) -> dict[str, Any]:
