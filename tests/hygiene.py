@@ -216,7 +216,7 @@ def documents_name_tests_that_exist(project: Project) -> Iterator[str]:
 def _tests(project: Project) -> Iterator[str]:
     for file in project.files:
         if re.fullmatch(r"tests/(.+/)?test_\w+\.py", file):
-            yield from re.findall(r"^\s*(?:async )?def (test_\w+)", project.read(file), re.MULTILINE)
+            yield from re.findall(r"(?m)^\s*(?:async )?def (test_\w+)", project.read(file))
 
 
 def _links(markdown: str) -> Iterator[str]:
