@@ -36,12 +36,17 @@ class User(Table, table=True):
     is_verified: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
 
 
-class LoginSession(Table, table=True):
+class AccountAccess(Table):
+    """Something that gives access to an account. Resetting the password deletes every kind."""
+
+    user_id: UUID = Field(foreign_key="users.id", ondelete="CASCADE", index=True)
+
+
+class LoginSession(AccountAccess, table=True):
     """A login. Its id is the `sid` of its tokens; without the row they are worth nothing."""
 
     __tablename__ = "login_sessions"
 
-    user_id: UUID = Field(foreign_key="users.id", ondelete="CASCADE", index=True)
     # How often the refresh token was exchanged, and when last. A refresh token has this number in
     # its id, and is valid while they are equal.
     generation: int = Field(default=0, sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})

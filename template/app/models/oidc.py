@@ -7,17 +7,16 @@ from sqlalchemy import UniqueConstraint
 from sqlmodel import Field, Relationship
 
 from app.db.types import Timestamp
-from app.models.auth import User
+from app.models.auth import AccountAccess, User
 from app.models.base import Table
 
 
-class Identity(Table, table=True):
+class Identity(AccountAccess, table=True):
     """Who a provider says that someone is, and the user that they log in as."""
 
     __tablename__ = "identities"
     __table_args__ = (UniqueConstraint("provider", "subject"),)
 
-    user_id: UUID = Field(foreign_key="users.id", ondelete="CASCADE", index=True)
     # The name in `OIDC_PROVIDERS`: it must never be given to another provider.
     provider: str = Field(max_length=32)
     # The `sub` claim, which a provider gives to one person only, for good.

@@ -118,6 +118,12 @@ class PasswordChange(BaseModel):
     new_password: NewPassword
 
 
+class Confirmation(BaseModel):
+    """The password, for a sensitive change in a session whose login is too long ago."""
+
+    password: GivenPassword | None = None
+
+
 class UserRead(BaseModel):
     """A user."""
 
@@ -219,9 +225,9 @@ class EmailVerification(BaseModel):
 
 
 class Accepted(BaseModel):
-    """What is answered whether or not there is such an account."""
+    """The request is accepted. The answer does not depend on the account."""
 
-    detail: str = "If there is an account with this address, an e-mail is on its way."
+    detail: str
 
 
 class PublicKeySet(BaseModel):

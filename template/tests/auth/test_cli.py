@@ -108,7 +108,7 @@ def test_nothing_to_purge() -> None:
     result = run("purge")
 
     assert result.exit_code == 0
-    assert result.output == "Deleted 0 expired sessions.\n"
+    assert result.output == "Deleted 0 expired sessions and 0 unverified accounts.\n"
 
 
 @pytest.mark.parametrize("arguments", [("purge",), ("users", "create-admin", "root@example.com")])

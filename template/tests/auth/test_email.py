@@ -16,7 +16,7 @@ from pydantic import SecretStr, ValidationError
 from app.core.settings import Environment, Settings
 from app.core.settings.mail import MailSettings
 from app.services.auth.mailer import Mailer
-from tests.support.accounts import PASSWORD, Outbox
+from tests.support.accounts import PASSWORD, Account, Outbox
 
 NEW = {"email": "carol@example.com", "password": PASSWORD, "full_name": "Carol\nBcc: x"}
 SIGN_UP = "/api/v1/auth/sign-up"
@@ -239,3 +239,25 @@ async def test_deployed_service_without_a_mail_server_prints_nothing(
     await Mailer(deployed).send("alice@example.com", "reset_password", token="TOKEN", minutes=30)
 
     assert "TOKEN" not in capsys.readouterr().out
+
+
+async def test_deployed_service_without_a_mail_server_promises_no_e_mail(
+    app: FastAPI, anonymous: AsyncClient, alice: Account
+) -> None:
+    deployed = {"environment": Environment.PRODUCTION}
+    app.state.settings = app.state.settings.model_copy(update=deployed)
+
+    responses = [
+        await anonymous.post("/api/v1/auth/forgot-password", json={"email": alice.email}),
+        await alice.sends("POST", "/api/v1/auth/verify-email/resend"),
+    ]
+
+    assert [response.status_code for response in responses] == [202, 202]
+    assert {response.json()["detail"] for response in responses} == {
+        "This service sends no e-mail: it has no mail server."
+    }
+
+
+def test_deployed_service_without_a_mail_server_cannot_require_confirmed_addresses() -> None:
+    with pytest.raises(ValidationError, match="require_verified_email"):
+        Settings(environment="production", require_verified_email=True)

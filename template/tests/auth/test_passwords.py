@@ -274,6 +274,7 @@ async def test_answer_does_not_tell_who_has_an_account(
 ) -> None:
     closed = await new_account(app, "closed@example.com")
     await closed.sends("DELETE", "/api/v1/users/me")
+    outbox.messages.clear()
     emails = [alice.email, "nobody@example.com", closed.email]
 
     responses = [await anonymous.post(FORGOT, json={"email": email}) for email in emails]

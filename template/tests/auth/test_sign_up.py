@@ -146,10 +146,11 @@ async def test_token_confirms_no_other_address(
     anonymous: AsyncClient, admin: Account, outbox: Outbox
 ) -> None:
     user = (await anonymous.post(SIGN_UP, json=NEW)).json()
+    token = outbox.last_token
     change = {"email": "other@example.com"}
     await admin.sends("PATCH", f"/api/v1/users/{user['id']}", json=change)
 
-    response = await anonymous.post(VERIFY, json={"token": outbox.last_token})
+    response = await anonymous.post(VERIFY, json={"token": token})
 
     assert response.status_code == 400
 

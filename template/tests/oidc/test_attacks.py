@@ -13,11 +13,12 @@ import sqlalchemy as sa
 from fastapi import FastAPI
 from httpx import AsyncClient, Response
 from joserfc.jwk import ECKey, OctKey, RSAKey
+from sqlmodel import col
 from starlette.responses import JSONResponse
 
 from app.core.settings import Settings
 from app.models import Identity, OidcLogin, User
-from tests.support.accounts import new_account
+from tests.support.accounts import PASSWORD, Outbox, new_account
 from tests.support.oidc_provider import CLIENT_ID, CLIENT_SECRET, OIDC, Browser, Provider, signed
 
 EMAIL = "carol@example.com"
@@ -386,15 +387,88 @@ async def test_address_that_is_not_verified_leads_to_no_account(
     assert await carol.is_let_in()
 
 
-async def test_account_whose_owner_never_verified_the_address_is_not_taken_over(
-    browser: Browser, app: FastAPI
+@pytest.mark.parametrize("is_verified", [True, False])
+async def test_account_found_by_its_address_loses_its_password_and_sessions(
+    browser: Browser, app: FastAPI, anonymous: AsyncClient, *, is_verified: bool
 ) -> None:
-    # Whoever made it may have been somebody else, and would share it from now on.
-    await new_account(app, EMAIL, is_verified=False)
+    # An attacker signed up with Carol's address; she may even have confirmed it.
+    attacker = await new_account(app, EMAIL, is_verified=is_verified)
 
     response = await browser.logs_in()
 
-    assert (response.status_code, response.json()["code"]) == (409, "email_taken")
+    form = {"username": EMAIL, "password": PASSWORD}
+    refresh = {"refresh_token": attacker.refresh_token}
+    assert response.status_code == 200
+    assert not await attacker.is_let_in()
+    assert (await anonymous.post("/api/v1/auth/login", data=form)).status_code == 401
+    assert (await anonymous.post("/api/v1/auth/refresh", json=refresh)).status_code == 401
+
+
+async def test_account_found_by_its_address_loses_its_other_identities(
+    browser: Browser, another_browser: Browser, app: FastAPI, other_provider: Provider
+) -> None:
+    attacker = await new_account(app, EMAIL, is_verified=True)
+    other_provider.person |= {"sub": "attacker", "email": "attacker@example.com"}
+    link = await another_browser.client.post(f"{OIDC}/other/link", headers=attacker.headers)
+    callback = await another_browser.agrees(link.json()["authorization_url"])
+    await another_browser.comes_back(callback)
+
+    await browser.logs_in()
+
+    async with app.state.database.reading() as connection:
+        linked = (await connection.scalars(sa.select(col(Identity.subject)))).all()
+    assert linked == ["carol-1"]
+
+
+async def test_account_found_by_its_address_is_verified_from_then_on(
+    browser: Browser, app: FastAPI
+) -> None:
+    await new_account(app, EMAIL, is_verified=False)
+
+    pair = (await browser.logs_in()).json()
+
+    headers = {"Authorization": f"Bearer {pair['access_token']}"}
+    user = (await browser.client.get("/api/v1/users/me", headers=headers)).json()
+    assert user["is_verified"] is True
+
+
+async def test_owner_is_told_that_the_password_is_gone(
+    browser: Browser, app: FastAPI, outbox: Outbox
+) -> None:
+    await new_account(app, EMAIL, is_verified=True)
+
+    await browser.logs_in()
+
+    (message,) = outbox.messages
+    assert (message["To"], message["Subject"]) == (EMAIL, "A login was linked to your account")
+    assert "its password no longer" in message.get_content()
+
+
+async def test_second_provider_ends_nothing(
+    browser: Browser, another_browser: Browser, outbox: Outbox, app: FastAPI
+) -> None:
+    app.state.settings = app.state.settings.model_copy(update={"sessions_per_user": 0})
+    first = (await browser.logs_in()).json()
+
+    response = await another_browser.logs_in("other")
+
+    headers = {"Authorization": f"Bearer {first['access_token']}"}
+    assert response.status_code == 200
+    assert (await browser.client.get("/api/v1/users/me", headers=headers)).status_code == 200
+    assert outbox.sent == [(EMAIL, "A login was linked to your account")]
+
+
+async def test_closed_account_that_was_never_verified_does_not_block_the_owner(
+    browser: Browser, app: FastAPI
+) -> None:
+    attacker = await new_account(app, EMAIL, is_verified=False)
+    await attacker.sends("DELETE", "/api/v1/users/me")
+
+    response = await browser.logs_in()
+
+    headers = {"Authorization": f"Bearer {response.json()['access_token']}"}
+    user = (await browser.client.get("/api/v1/users/me", headers=headers)).json()
+    assert user["id"] != str(attacker.id)
 
 
 async def test_user_info_about_somebody_else_is_not_believed(

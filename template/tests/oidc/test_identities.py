@@ -14,7 +14,7 @@ from sqlmodel import col
 from app.core.settings import Settings
 from app.main import create_app
 from app.models import Identity
-from tests.support.accounts import Account, logged_in, new_account
+from tests.support.accounts import PASSWORD, Account, Outbox, logged_in, new_account
 from tests.support.oidc_provider import OIDC, Browser, Provider
 
 IDENTITIES = "/api/v1/users/me/identities"
@@ -145,6 +145,90 @@ async def test_unknown_provider_cannot_be_linked(dave: Account) -> None:
     response = await dave.sends("POST", f"{OIDC}/nobody/link")
 
     assert (response.status_code, response.json()["code"]) == (404, "provider_not_found")
+
+
+# ── A stolen access token ────────────────────────────────────────────────────────────────────────
+
+
+async def test_linking_takes_more_than_an_old_login(browser: Browser, dave: Account) -> None:
+    await dave.logged_in_long_ago()
+
+    response = await browser.client.post(f"{OIDC}/one/link", headers=dave.headers)
+
+    assert (response.status_code, response.json()["code"]) == (403, "reauthentication_required")
+
+
+async def test_old_login_links_with_the_password(browser: Browser, dave: Account) -> None:
+    await dave.logged_in_long_ago()
+    path = f"{OIDC}/one/link"
+
+    wrong, right = [
+        await browser.client.post(path, headers=dave.headers, json={"password": password})
+        for password in ("not the password of anyone", PASSWORD)
+    ]
+
+    assert (wrong.status_code, wrong.json()["code"]) == (400, "wrong_password")
+    assert right.status_code == 200
+
+
+async def test_unlinking_takes_more_than_an_old_login(browser: Browser, dave: Account) -> None:
+    await link(dave, browser)
+    [identity] = await identities(dave)
+    path = f"{IDENTITIES}/{identity['id']}"
+    await dave.logged_in_long_ago()
+
+    refused = await dave.sends("DELETE", path)
+    response = await dave.sends("DELETE", path, json={"password": PASSWORD})
+
+    assert (refused.status_code, refused.json()["code"]) == (403, "reauthentication_required")
+    assert response.status_code == 204
+
+
+async def test_owner_is_told_of_each_link(browser: Browser, outbox: Outbox, dave: Account) -> None:
+    await link(dave, browser)
+    [identity] = await identities(dave)
+    await dave.sends("DELETE", f"{IDENTITIES}/{identity['id']}")
+
+    assert outbox.sent == [
+        (dave.email, "A login was linked to your account"),
+        (dave.email, "A login was unlinked from your account"),
+    ]
+    assert "reset your password" in outbox.messages[0].get_content()
+
+
+async def test_login_with_a_linked_identity_is_no_news(
+    browser: Browser, outbox: Outbox, dave: Account
+) -> None:
+    await link(dave, browser)
+    outbox.messages.clear()
+
+    await browser.logs_in()
+
+    assert outbox.sent == []
+
+
+async def test_link_by_its_owner_keeps_the_password(
+    browser: Browser, anonymous: AsyncClient, dave: Account
+) -> None:
+    await link(dave, browser)
+
+    form = {"username": dave.email, "password": PASSWORD}
+    assert (await anonymous.post("/api/v1/auth/login", data=form)).status_code == 200
+
+
+async def test_reset_of_the_password_unlinks_every_identity(
+    browser: Browser, anonymous: AsyncClient, outbox: Outbox, dave: Account
+) -> None:
+    await link(dave, browser)
+    await anonymous.post("/api/v1/auth/forgot-password", json={"email": dave.email})
+    body = {"token": outbox.last_token, "new_password": "another horse and its battery"}
+
+    response = await anonymous.post("/api/v1/auth/reset-password", json=body)
+
+    again = await logged_in(dave.app, dave.id, dave.email)
+    assert response.status_code == 204
+    assert await identities(again) == []
+    assert "no other way to log in is left" in outbox.messages[-1].get_content()
 
 
 # ── Unlinking ────────────────────────────────────────────────────────────────────────────────────

@@ -3,6 +3,7 @@
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from email.message import EmailMessage
 from functools import cache
 from typing import Any
@@ -14,10 +15,11 @@ from fastapi import FastAPI
 from httpx import AsyncClient, Response
 from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
+from sqlmodel import col
 
 from app.core.security import passwords
 from app.core.settings import Settings
-from app.models import Role, User
+from app.models import LoginSession, Role, User
 from app.services.auth import sessions
 from app.services.auth.accounts import AccountService
 from app.services.auth.mailer import Mailer
@@ -56,6 +58,13 @@ class Account:
         response = await self.sends("POST", "/api/v1/items", json={"title": title})
         item: dict[str, Any] = response.json()
         return item
+
+    async def logged_in_long_ago(self) -> None:
+        """Let the login be older than sensitive changes allow."""
+        past = datetime.now(UTC) - sessions.RECENT
+        mine = sa.update(LoginSession).where(col(LoginSession.user_id) == self.id)
+        async with self.app.state.database.transaction() as connection:
+            await connection.execute(mine.values(created_at=past))
 
     async def is_let_in(self) -> bool:
         response = await self.sends("GET", "/api/v1/users/me")
@@ -143,9 +152,14 @@ class Outbox(Mailer):
 
     @property
     def last_token(self) -> str:
-        found = _TOKEN.search(self.messages[-1].get_content())
-        assert found is not None
-        return found[0]
+        """The token of the last message that has one."""
+        tokens = [_TOKEN.search(message.get_content()) for message in self.messages]
+        return [token[0] for token in tokens if token][-1]
+
+    @property
+    def sent(self) -> list[tuple[str, str]]:
+        """Whom each message is to, and its subject."""
+        return [(message["To"], message["Subject"]) for message in self.messages]
 
 
 @pytest.fixture

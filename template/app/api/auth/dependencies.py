@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Body, Depends, Request
 
 from app.api.auth.access_token import AccessToken
 from app.api.auth.limits import AuthLimits
@@ -10,8 +10,14 @@ from app.api.database import Connection, CurrentDatabase
 from app.api.problems import raises
 from app.core.errors import ForbiddenError, RateLimitedError
 from app.core.security.tokens import Claims, InvalidTokenError, LoginRequiredError, Tokens
+from app.schemas.auth import Confirmation
 from app.services.auth import sessions
 from app.services.auth.accounts import AccountService
+from app.services.auth.errors import (
+    EmailNotVerifiedError,
+    ReauthenticationRequiredError,
+    WrongPasswordError,
+)
 from app.services.auth.sessions import Caller, Client
 from app.services.auth.users import UserService
 
@@ -52,6 +58,21 @@ async def get_detached_user(claims: ReadClaims, database: CurrentDatabase) -> Ca
 
 
 DetachedUser = Annotated[Caller, Depends(get_detached_user)]
+
+
+@raises(EmailNotVerifiedError)
+async def get_verified_user(request: Request, user: CurrentUser) -> Caller:
+    """Return the current user, whose address is verified if `REQUIRE_VERIFIED_EMAIL` is set.
+
+    Raises:
+        EmailNotVerifiedError: it is not.
+    """
+    if request.app.state.settings.require_verified_email and not user.is_verified:
+        raise EmailNotVerifiedError
+    return user
+
+
+VerifiedUser = Annotated[Caller, Depends(get_verified_user)]
 
 
 @raises(ForbiddenError)
@@ -102,6 +123,31 @@ async def get_accounts(
 
 
 Accounts = Annotated[AccountService, Depends(get_accounts)]
+
+
+@raises(ReauthenticationRequiredError, WrongPasswordError)
+async def get_confirmed_user(
+    user: DetachedUser,
+    accounts: Accounts,
+    limits: CurrentLimits,
+    confirmation: Annotated[Confirmation | None, Body()] = None,
+) -> Caller:
+    """Return the current user, who has just logged in or sent the password: for sensitive changes.
+
+    Raises:
+        ReauthenticationRequiredError: neither.
+        WrongPasswordError: it is another password.
+        RateLimitedError: there were too many passwords.
+    """
+    if confirmation is not None and confirmation.password is not None:
+        await limits.hit(str(user.id))
+        await accounts.check_password(user, confirmation.password.get_secret_value())
+    elif not user.has_just_logged_in:
+        raise ReauthenticationRequiredError
+    return user
+
+
+ConfirmedUser = Annotated[Caller, Depends(get_confirmed_user)]
 
 
 async def get_users(connection: Connection) -> UserService:

@@ -1,6 +1,6 @@
 """Signing up, logging in and out, tokens, lost passwords."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import APIRouter, BackgroundTasks, Depends, Form, Response, status
 
@@ -10,6 +10,7 @@ from app.api.auth.dependencies import (
     CurrentLimits,
     CurrentTokens,
     CurrentUser,
+    Users,
 )
 from app.api.database import Connection
 from app.api.problems import problem_responses
@@ -27,6 +28,7 @@ from app.schemas.auth import (
     UserRead,
 )
 from app.services.auth import sessions
+from app.services.auth.accounts import AccountService
 from app.services.auth.errors import EmailTakenError, InvalidCredentialsError, InvalidLinkError
 
 
@@ -37,6 +39,7 @@ async def keep_from_caches(response: Response) -> None:
 
 router = APIRouter(prefix="/api/v1/auth", tags=["auth"], dependencies=[Depends(keep_from_caches)])
 well_known = APIRouter(prefix="/.well-known", tags=["auth"])
+_NO_MAIL: Final = "This service sends no e-mail: it has no mail server."
 _INVALID_LINK = problem_responses(InvalidLinkError)
 
 
@@ -91,6 +94,10 @@ async def log_out(user: CurrentUser, connection: Connection) -> None:
     await sessions.end(connection, user.session_id, user.id)
 
 
+def _accepted(accounts: AccountService, detail: str) -> Accepted:
+    return Accepted(detail=detail if accounts.sends_mail else _NO_MAIL)
+
+
 @router.post("/forgot-password", status_code=status.HTTP_202_ACCEPTED)
 async def forgot_password(
     data: ForgottenPassword, accounts: Accounts, limits: CurrentLimits, later: BackgroundTasks
@@ -99,19 +106,19 @@ async def forgot_password(
     await limits.hit(data.email)
     # In the background, whether or not there is such an account: the time tells nothing either.
     later.add_task(accounts.send_reset, data.email)
-    return Accepted()
+    return _accepted(accounts, "If there is an account with this address, an e-mail is on its way.")
 
 
 @router.post("/reset-password", status_code=status.HTTP_204_NO_CONTENT, responses=_INVALID_LINK)
 async def reset_password(
     data: PasswordReset, accounts: Accounts, limits: CurrentLimits, later: BackgroundTasks
 ) -> None:
-    """Set a new password with the token from the e-mail; all sessions end."""
+    """Set a new password with the token from the e-mail; all sessions and linked logins end."""
     await limits.hit()
     claims = accounts.read_link(data.token, TokenType.RESET)
     await limits.hit_account(str(claims.subject))
     email = await accounts.reset_password(claims, data.new_password.get_secret_value())
-    later.add_task(accounts.tell_password_changed, email)
+    later.add_task(accounts.notify, email, "password_reset")
 
 
 @router.post("/verify-email", status_code=status.HTTP_204_NO_CONTENT, responses=_INVALID_LINK)
@@ -121,6 +128,21 @@ async def verify_email(data: EmailVerification, accounts: Accounts, limits: Curr
     claims = accounts.read_link(data.token, TokenType.VERIFY)
     await limits.hit_account(str(claims.subject))
     await accounts.verify_email(claims)
+
+
+@router.post("/verify-email/resend", status_code=status.HTTP_202_ACCEPTED)
+async def resend_verification(
+    user: CurrentUser,
+    users: Users,
+    accounts: Accounts,
+    limits: CurrentLimits,
+    later: BackgroundTasks,
+) -> Accepted:
+    """Ask for another e-mail to confirm one's own address, unless it is confirmed."""
+    await limits.hit(str(user.id))
+    if not user.is_verified:
+        later.add_task(accounts.send_verification, await users.get(user.id))
+    return _accepted(accounts, "If your address is not confirmed yet, an e-mail is on its way.")
 
 
 @well_known.get("/jwks.json")

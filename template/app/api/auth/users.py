@@ -7,6 +7,7 @@ from fastapi import APIRouter, BackgroundTasks, Query, status
 
 from app.api.auth.dependencies import (
     Accounts,
+    ConfirmedUser,
     CurrentAdmin,
     CurrentLimits,
     CurrentUser,
@@ -25,6 +26,7 @@ from app.schemas.auth import (
 from app.services.auth.errors import (
     EmailTakenError,
     LastAdminError,
+    ReauthenticationRequiredError,
     UserNotFoundError,
     WrongPasswordError,
 )
@@ -49,9 +51,12 @@ async def update_me(change: ProfileUpdate, user: CurrentUser, users: Users) -> U
     status_code=status.HTTP_204_NO_CONTENT,
     responses=problem_responses(LastAdminError),
 )
-async def delete_me(user: CurrentUser, users: Users) -> None:
+async def delete_me(
+    user: ConfirmedUser, users: Users, accounts: Accounts, later: BackgroundTasks
+) -> None:
     """Close one's own account, and log out everywhere."""
-    await users.deactivate(user.id, user)
+    closed = await users.deactivate(user.id, user)
+    later.add_task(accounts.notify, closed.email, "account_closed")
 
 
 @router.post(
@@ -69,7 +74,7 @@ async def change_my_password(
     """Change one's own password; all other sessions end."""
     await limits.hit(str(user.id))
     email = await accounts.change_password(user, change)
-    later.add_task(accounts.tell_password_changed, email)
+    later.add_task(accounts.notify, email, "password_changed")
 
 
 @router.get("")
@@ -88,13 +93,29 @@ async def read_user(user_id: UUID, _admin: CurrentAdmin, users: Users) -> UserRe
 
 @router.patch(
     "/{user_id}",
-    responses=problem_responses(UserNotFoundError, EmailTakenError, LastAdminError),
+    responses=problem_responses(
+        UserNotFoundError, EmailTakenError, LastAdminError, ReauthenticationRequiredError
+    ),
 )
-async def update_user(
-    user_id: UUID, change: UserUpdate, admin: CurrentAdmin, users: Users
+async def update_user(  # noqa: PLR0913, PLR0917, each is injected
+    user_id: UUID,
+    change: UserUpdate,
+    admin: CurrentAdmin,
+    users: Users,
+    accounts: Accounts,
+    later: BackgroundTasks,
 ) -> UserRead:
-    """Change the fields given; leave the rest. Users who are no longer active are logged out."""
-    return await users.update(user_id, change.model_dump(exclude_unset=True), admin)
+    """Change the fields given; leave the rest. Users who are no longer active are logged out.
+
+    A new e-mail address or role takes a login of the last ten minutes.
+    """
+    before = await users.get(user_id)
+    user = await users.update(user_id, change.model_dump(exclude_unset=True), admin)
+    if user.email != before.email:
+        later.add_task(accounts.notify, before.email, "email_changed")
+        if not user.is_verified:
+            later.add_task(accounts.send_verification, user)
+    return user
 
 
 @router.delete(
@@ -102,6 +123,9 @@ async def update_user(
     status_code=status.HTTP_204_NO_CONTENT,
     responses=problem_responses(UserNotFoundError, LastAdminError),
 )
-async def delete_user(user_id: UUID, admin: CurrentAdmin, users: Users) -> None:
+async def delete_user(
+    user_id: UUID, admin: CurrentAdmin, users: Users, accounts: Accounts, later: BackgroundTasks
+) -> None:
     """Close an account; its row stays, inactive."""
-    await users.deactivate(user_id, admin)
+    closed = await users.deactivate(user_id, admin)
+    later.add_task(accounts.notify, closed.email, "account_closed")

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from app.api.auth.dependencies import Accounts, CurrentUser
+from app.api.auth.dependencies import Accounts
 from app.api.database import Connection, CurrentDatabase
 from app.api.oidc.cookie import LoginCookie
 from app.services.oidc.identities import IdentityService
@@ -28,9 +28,9 @@ async def get_login_cookie(request: Request) -> LoginCookie:
 CurrentLoginCookie = Annotated[LoginCookie, Depends(get_login_cookie)]
 
 
-async def get_identities(connection: Connection, user: CurrentUser) -> IdentityService:
-    """Return the caller's identities, inside the request's connection."""
-    return IdentityService(connection, user.id)
+async def get_identities(connection: Connection) -> IdentityService:
+    """Return the identities, inside the request's connection."""
+    return IdentityService(connection)
 
 
 Identities = Annotated[IdentityService, Depends(get_identities)]

@@ -3,10 +3,16 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Response, status
+from fastapi import APIRouter, BackgroundTasks, Depends, Query, Response, status
 from fastapi.responses import RedirectResponse
 
-from app.api.auth.dependencies import CurrentClient, CurrentLimits, CurrentUser
+from app.api.auth.dependencies import (
+    Accounts,
+    ConfirmedUser,
+    CurrentClient,
+    CurrentLimits,
+    CurrentUser,
+)
 from app.api.auth.routes import keep_from_caches
 from app.api.oidc.dependencies import CurrentLoginCookie, Identities, Oidc
 from app.api.problems import problem_responses
@@ -17,9 +23,8 @@ from app.schemas.oidc import (
     LoginQuery,
     OidcTokenPair,
 )
-from app.services.auth.errors import EmailTakenError
+from app.services.auth.errors import EmailNotVerifiedError
 from app.services.oidc.errors import (
-    EmailNotVerifiedError,
     IdentityNotFoundError,
     IdentityTakenError,
     InvalidStateError,
@@ -66,13 +71,16 @@ async def begin_oidc_login(
 )
 async def begin_oidc_link(  # noqa: PLR0913, PLR0917, each is injected
     provider: str,
-    user: CurrentUser,
+    user: ConfirmedUser,
     oidc: Oidc,
     cookie: CurrentLoginCookie,
     limits: CurrentLimits,
     response: Response,
 ) -> AuthorizationRequest:
-    """Ask to link an identity at the provider to one's own account, then go to the URL."""
+    """Ask to link an identity at the provider to one's own account, then go to the URL.
+
+    It takes the password, or a login of the last ten minutes.
+    """
     await limits.hit()
     begun = await oidc.begin_link(provider, user.session_id)
     cookie.set(response, begun.browser_secret)
@@ -88,7 +96,6 @@ async def begin_oidc_link(  # noqa: PLR0913, PLR0917, each is injected
         LoginDeniedError,
         LoginFailedError,
         EmailNotVerifiedError,
-        EmailTakenError,
         IdentityTakenError,
     ),
 )
@@ -99,19 +106,29 @@ async def finish_oidc_login(  # noqa: PLR0913, PLR0917, each is injected
     cookie: CurrentLoginCookie,
     limits: CurrentLimits,
     client: CurrentClient,
+    accounts: Accounts,
+    later: BackgroundTasks,
     response: Response,
 ) -> OidcTokenPair:
     """Come back from the provider, logged in; the oldest sessions end (`SESSIONS_PER_USER`)."""
     await limits.hit()
-    pair = await oidc.finish(provider, query, cookie.value, client)
+    login = await oidc.finish(provider, query, cookie.value, client)
+    if login.user.notify is not None:
+        later.add_task(
+            accounts.notify,
+            login.user.notify,
+            "identity_linked",
+            provider=provider,
+            has_lost_password=login.user.has_lost_password,
+        )
     cookie.clear(response)
-    return pair
+    return login.pair
 
 
 @router.get("/api/v1/users/me/identities")
-async def list_my_identities(identities: Identities) -> list[IdentityRead]:
+async def list_my_identities(user: CurrentUser, identities: Identities) -> list[IdentityRead]:
     """List the identities that are linked to one's own account."""
-    return await identities.all()
+    return await identities.list_all(user.id)
 
 
 @router.delete(
@@ -119,6 +136,16 @@ async def list_my_identities(identities: Identities) -> list[IdentityRead]:
     status_code=status.HTTP_204_NO_CONTENT,
     responses=problem_responses(IdentityNotFoundError, LastWayInError),
 )
-async def unlink_my_identity(identity_id: UUID, identities: Identities) -> None:
-    """Unlink an identity, unless it is the only way to log in."""
-    await identities.unlink(identity_id)
+async def unlink_my_identity(
+    identity_id: UUID,
+    user: ConfirmedUser,
+    identities: Identities,
+    accounts: Accounts,
+    later: BackgroundTasks,
+) -> None:
+    """Unlink an identity, unless it is the only way to log in.
+
+    It takes the password, or a login of the last ten minutes.
+    """
+    email, provider = await identities.unlink(user.id, identity_id)
+    later.add_task(accounts.notify, email, "identity_unlinked", provider=provider)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import AfterValidator, Field, NonNegativeInt, SecretStr
 
 from app.core.settings.base import Environment, SettingsGroup
 from app.core.settings.http import NAME
@@ -51,9 +51,20 @@ class MailSettings(SettingsGroup):
     smtp_from: Annotated[str, AfterValidator(_check_sender)] = _NO_SENDER
     # The front end that links in e-mails lead to, as in https://www.example.com.
     frontend_url: Annotated[str, AfterValidator(check_base_url)] | None = None
+    # Whether `VerifiedUser` refuses users who have not confirmed their address.
+    require_verified_email: bool = False
+    # After so many days `purge` deletes accounts that were never verified; 0 keeps them.
+    unverified_account_days: NonNegativeInt = 30
+
+    @property
+    def sends_mail(self) -> bool:
+        """Whether e-mail is sent, or in development printed."""
+        return self.smtp_host is not None or not self.environment.is_deployed
 
     def faults(self) -> Iterator[tuple[str, str]]:
-        """Require a sender when deployed."""
+        """Require a sender when deployed, and a mail server where addresses have to be verified."""
         yield from super().faults()
+        if self.environment.is_deployed and self.require_verified_email and not self.smtp_host:
+            yield "require_verified_email", "needs SMTP_HOST: nobody could verify an address"
         if self.environment.is_deployed and self.smtp_host and self.smtp_from == _NO_SENDER:
             yield "smtp_from", "is missing: the address that e-mail comes from"

@@ -8,13 +8,15 @@ from uuid import UUID, uuid4
 import sqlalchemy as sa
 import structlog
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlmodel import col
 
 from app.core.security.passwords import hash_password, verify_password
 from app.core.security.tokens import Claims, InvalidTokenError, Tokens, TokenType
 from app.core.settings import Settings
 from app.db.database import Database
-from app.models import Role, User
+from app.db.types import Timestamp, server_now
+from app.models import LoginSession, Role, User
 from app.schemas.auth import PasswordChange, TokenPair, UserCreate, UserRead
 from app.services.auth import sessions
 from app.services.auth.errors import (
@@ -71,6 +73,20 @@ _VERIFY = (
     .values(is_verified=True)
     .returning(col(User.id))
 )
+_PURGE = sa.delete(User).where(
+    col(User.is_verified).is_(False),
+    col(User.role) == Role.USER,
+    sa.or_(
+        col(User.is_active).is_(False),
+        sa.and_(
+            col(User.created_at) < sa.bindparam("before", type_=Timestamp),
+            ~sa.exists().where(
+                col(LoginSession.user_id) == col(User.id),
+                col(LoginSession.expires_at) > server_now(),
+            ),
+        ),
+    ),
+)
 _UserRow = sa.Row[UUID, str, str | None, bool]
 _log = structlog.get_logger("app.security")
 
@@ -88,6 +104,11 @@ class AccountService:
         self._settings = settings
         self._tokens = tokens
         self._mailer = mailer
+
+    @property
+    def sends_mail(self) -> bool:
+        """Whether a mail server is set."""
+        return self._settings.sends_mail
 
     async def sign_up(self, data: UserCreate, role: Role = Role.USER) -> UserRead:
         """Make an account.
@@ -220,7 +241,7 @@ class AccountService:
         _log.info("password_reset_asked", user_id=str(user.id))
 
     async def reset_password(self, claims: Claims, password: str) -> str:
-        """Set a new password, end all sessions, and return the address to tell of it.
+        """Set a new password, end all other access, and return the address to notify.
 
         Raises:
             InvalidLinkError: the account was changed since the token was sent.
@@ -237,23 +258,18 @@ class AccountService:
             email: str | None = await connection.scalar(_RESET, values)
             if email is None:
                 raise InvalidLinkError
-            await sessions.end_all(connection, user.id)
+            await sessions.end_access(connection, user.id)
         _log.info("password_reset", user_id=str(user.id))
         return email
 
     async def change_password(self, caller: Caller, change: PasswordChange) -> str:
-        """Set a new password, end the other sessions, and return the address to tell of it.
+        """Set a new password, end the other sessions, and return the address to notify.
 
         Raises:
             WrongPasswordError: the current one is another.
             InvalidTokenError: the caller's session has ended meanwhile.
         """
-        user = await self._find(_BY_ID, {"the_user_id": caller.id})
-        hashed = user.hashed_password if user else None
-        is_right, _ = await verify_password(change.current_password.get_secret_value(), hashed)
-        if not is_right:
-            _log.warning("password_change_failed", user_id=str(caller.id))
-            raise WrongPasswordError
+        hashed = await self.check_password(caller, change.current_password.get_secret_value())
         values = {
             "the_user_id": caller.id,
             "old_hash": hashed,
@@ -270,9 +286,23 @@ class AccountService:
         _log.info("password_changed", user_id=str(caller.id))
         return email
 
-    async def tell_password_changed(self, email: str) -> None:
-        """Tell the owner of the account, who may not be the one who changed it."""
-        await self._mailer.send(email, "password_changed")
+    async def check_password(self, caller: Caller, password: str) -> str:
+        """Return the hash of the caller's password.
+
+        Raises:
+            WrongPasswordError: it is another password, or there is none.
+        """
+        user = await self._find(_BY_ID, {"the_user_id": caller.id})
+        hashed: str | None = user.hashed_password if user else None
+        is_right, _ = await verify_password(password, hashed)
+        if hashed is None or not is_right:
+            _log.warning("password_refused", user_id=str(caller.id))
+            raise WrongPasswordError
+        return hashed
+
+    async def notify(self, email: str, event: str, **values: object) -> None:
+        """Tell the owner of a change, which somebody else may have made. `event` is a template."""
+        await self._mailer.send(email, event, **values)
 
     def read_link(self, token: str, kind: TokenType) -> Claims:
         """Return what a token from an e-mail says.
@@ -297,6 +327,19 @@ class AccountService:
         async with self._database.reading() as connection:
             result = await connection.execute(statement, values)
             return result.one_or_none()
+
+
+async def purge_unverified(connection: AsyncConnection, settings: Settings) -> int:
+    """Delete accounts whose address nobody has verified, and return how many there were.
+
+    They are closed, or older than `UNVERIFIED_ACCOUNT_DAYS` and without a session. Without a mail
+    server nobody could verify an address, so none is deleted.
+    """
+    days = settings.unverified_account_days
+    if not days or not settings.sends_mail:
+        return 0
+    values = {"before": datetime.now(UTC) - timedelta(days=days)}
+    return (await connection.execute(_PURGE, values)).rowcount
 
 
 def _fingerprint(*parts: str | None) -> str:

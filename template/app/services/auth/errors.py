@@ -2,7 +2,13 @@
 
 from uuid import UUID
 
-from app.core.errors import BadRequestError, ConflictError, NotFoundError, UnauthenticatedError
+from app.core.errors import (
+    BadRequestError,
+    ConflictError,
+    ForbiddenError,
+    NotFoundError,
+    UnauthenticatedError,
+)
 
 
 class InvalidCredentialsError(UnauthenticatedError):
@@ -33,13 +39,33 @@ class WrongPasswordError(BadRequestError):
         super().__init__("The current password is wrong.")
 
 
+class ReauthenticationRequiredError(ForbiddenError):
+    """A sensitive change in a session whose login is too long ago."""
+
+    code = "reauthentication_required"
+
+    def __init__(self) -> None:
+        super().__init__("This needs the password, or a login of the last ten minutes.")
+
+
+class EmailNotVerifiedError(ForbiddenError):
+    """The account's e-mail address is not verified."""
+
+    code = "email_not_verified"
+
+    def __init__(self) -> None:
+        super().__init__("This needs an e-mail address that has been verified.")
+
+
 class EmailTakenError(ConflictError):
     """Another account has this e-mail address, active or not."""
 
     code = "email_taken"
 
     def __init__(self) -> None:
-        super().__init__("There is an account with this e-mail address.")
+        super().__init__(
+            "There is an account with this e-mail address. Its owner can reset the password."
+        )
 
 
 class LastAdminError(ConflictError):

@@ -12,11 +12,6 @@ from app.core.settings import Settings
 
 # Seconds for a whole delivery.
 _PATIENCE: Final = 20
-_SUBJECTS: Final = {
-    "password_changed": "Your password was changed",
-    "reset_password": "Reset your password",
-    "verify_email": "Confirm your e-mail address",
-}
 _templates = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
     autoescape=select_autoescape(),
@@ -35,17 +30,19 @@ class Mailer:
         self._settings = settings
 
     def write(self, to: str, template: str, **values: object) -> EmailMessage:
-        """Return what the template says."""
+        """Return the message; the template begins with its subject."""
+        page = _templates.get_template(f"{template}.txt")
+        text = page.render(values, frontend_url=self._settings.frontend_url)
+        subject, _, content = text.partition("\n\n")
         message = EmailMessage()
         message["From"] = self._settings.smtp_from
         message["To"] = to
-        message["Subject"] = _SUBJECTS[template]
-        page = _templates.get_template(f"{template}.txt")
-        message.set_content(page.render(values, frontend_url=self._settings.frontend_url))
+        message["Subject"] = subject.removeprefix("Subject: ")
+        message.set_content(content)
         return message
 
     async def send(self, to: str, template: str, **values: object) -> None:
-        """Send what the template says. A failure is logged and not raised."""
+        """Send the message of a template. A failure is logged and not raised."""
         try:
             await self.deliver(self.write(to, template, **values))
         except (OSError, TimeoutError, aiosmtplib.SMTPException) as error:

@@ -13,9 +13,12 @@ from app.core.security.tokens import Claims, InvalidTokenError
 from app.core.settings import Settings
 from app.db.types import Timestamp, server_now
 from app.models import LoginSession, Role, User
+from app.models.auth import AccountAccess
 from app.schemas.auth import SessionRead
 from app.services.auth.errors import SessionNotFoundError
 
+# How long a login counts as recent: a sensitive change then does not take the password.
+RECENT: Final = timedelta(minutes=10)
 # The longest list of sessions, the last used first.
 MAX_LISTED: Final = 100
 # Bytes of a refresh token's id that carry the generation; the others are random.
@@ -27,8 +30,14 @@ _SID = col(LoginSession.id) == sa.bindparam("sid")
 _SUB = col(LoginSession.user_id) == sa.bindparam("sub")
 _IS_UNEXPIRED = col(LoginSession.expires_at) > server_now()
 _IS_USER_ACTIVE = col(User.is_active).is_(True)
-_CALLER: sa.Select[UUID, str, UUID] = (
-    sa.select(col(User.id), col(User.role), col(LoginSession.id).label("session_id"))
+_CALLER: sa.Select[UUID, str, bool, UUID, datetime] = (
+    sa.select(
+        col(User.id),
+        col(User.role),
+        col(User.is_verified),
+        col(LoginSession.id).label("session_id"),
+        col(LoginSession.created_at).label("logged_in_at"),
+    )
     .join(User, col(LoginSession.user_id) == col(User.id))
     .where(_SID, _SUB, _IS_UNEXPIRED, _IS_USER_ACTIVE)
 )
@@ -83,6 +92,10 @@ _RENEW = (
 )
 _END = sa.delete(LoginSession).where(_SID, _SUB, _IS_UNEXPIRED).returning(col(LoginSession.id))
 _END_ALL = sa.delete(LoginSession).where(_SUB)
+_END_ACCESS = [
+    sa.delete(kind).where(col(kind.user_id) == sa.bindparam("sub"))
+    for kind in AccountAccess.__subclasses__()
+]
 _END_OTHERS = _END_ALL.where(col(LoginSession.id) != sa.bindparam("sid"))
 _END_OLDEST = _END_ALL.where(
     col(LoginSession.id).not_in(
@@ -101,12 +114,19 @@ class Caller:
 
     id: UUID
     role: str
+    is_verified: bool
     session_id: UUID
+    logged_in_at: datetime
 
     @property
     def is_admin(self) -> bool:
         """Whether the caller may read and change what belongs to others."""
         return self.role == Role.ADMIN
+
+    @property
+    def has_just_logged_in(self) -> bool:
+        """Whether the login is recent enough for sensitive changes. A refresh is not a login."""
+        return datetime.now(UTC) - self.logged_in_at < RECENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +157,7 @@ async def get_caller(connection: AsyncConnection, claims: Claims) -> Caller:
     row = (await connection.execute(_CALLER, values)).one_or_none()
     if row is None:
         raise InvalidTokenError
-    return Caller(row.id, row.role, row.session_id)
+    return Caller(*row)
 
 
 async def is_active(connection: AsyncConnection, caller: Caller) -> bool:
@@ -229,6 +249,12 @@ async def end_one(connection: AsyncConnection, session_id: UUID, caller: Caller)
 async def end_all(connection: AsyncConnection, user_id: UUID) -> None:
     """End all sessions of a user."""
     await connection.execute(_END_ALL, {"sub": user_id})
+
+
+async def end_access(connection: AsyncConnection, user_id: UUID) -> None:
+    """End all sessions of a user, and delete whatever else gives access without the password."""
+    for statement in _END_ACCESS:
+        await connection.execute(statement, {"sub": user_id})
 
 
 async def end_others(connection: AsyncConnection, caller: Caller) -> None:

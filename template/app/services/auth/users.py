@@ -1,6 +1,6 @@
 """What can be done with users, by themselves and by administrators."""
 
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -12,8 +12,16 @@ from sqlmodel import col
 from app.models import Role, User
 from app.schemas.auth import UserPage, UserQuery, UserRead
 from app.services.auth import sessions
-from app.services.auth.errors import EmailTakenError, LastAdminError, UserNotFoundError
+from app.services.auth.errors import (
+    EmailTakenError,
+    LastAdminError,
+    ReauthenticationRequiredError,
+    UserNotFoundError,
+)
 from app.services.auth.sessions import Caller
+
+# Fields with which a stolen access token could become lasting access.
+_SENSITIVE: Final = {"email", "role"}
 
 _COLUMNS = [col(getattr(User, name)) for name in UserRead.model_fields]
 _HAS_ID = col(User.id) == sa.bindparam("the_user_id")
@@ -66,10 +74,14 @@ class UserService:
         """Set the fields given; leave the rest. A user who is no longer active is logged out.
 
         Raises:
+            ReauthenticationRequiredError: the address or the role would change, and the caller has
+                not just logged in.
             UserNotFoundError: there is none with this id.
             EmailTakenError: another account has the address.
             LastAdminError: there would be no active administrator.
         """
+        if not _SENSITIVE.isdisjoint(changes) and not caller.has_just_logged_in:
+            raise ReauthenticationRequiredError
         demotes = changes.get("role", Role.ADMIN) != Role.ADMIN
         deactivates = changes.get("is_active") is False
         if demotes or deactivates:
@@ -92,14 +104,14 @@ class UserService:
         _log.info("user_changed", user_id=str(user_id), by=str(caller.id), fields=sorted(changes))
         return UserRead.model_validate(row)
 
-    async def deactivate(self, user_id: UUID, caller: Caller) -> None:
-        """Remove the user from sight, and log them out; the row stays, inactive.
+    async def deactivate(self, user_id: UUID, caller: Caller) -> UserRead:
+        """Close the account and end its sessions; the row stays, inactive.
 
         Raises:
             UserNotFoundError: there is none with this id.
             LastAdminError: there would be no active administrator.
         """
-        await self.update(user_id, {"is_active": False}, caller)
+        return await self.update(user_id, {"is_active": False}, caller)
 
     async def _keep_an_admin_besides(self, user_id: UUID) -> None:
         admins = (await self._connection.scalars(_LOCK_ADMINS)).all()

@@ -5,7 +5,6 @@ from uuid import UUID
 from app.core.errors import (
     BadRequestError,
     ConflictError,
-    ForbiddenError,
     NotFoundError,
     UnauthenticatedError,
     UpstreamError,
@@ -57,15 +56,6 @@ class LoginFailedError(UnauthenticatedError):
 
     def __init__(self) -> None:
         super().__init__("The login with this provider failed.")
-
-
-class EmailNotVerifiedError(ForbiddenError):
-    """An e-mail address that nobody has shown to be theirs."""
-
-    code = "email_not_verified"
-
-    def __init__(self) -> None:
-        super().__init__("This needs an e-mail address that has been verified.")
 
 
 class IdentityTakenError(ConflictError):

@@ -9,23 +9,19 @@ from uuid import UUID, uuid4
 
 import sqlalchemy as sa
 import structlog
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlmodel import col
 
 from app.core.settings import Settings
 from app.db.database import Database
 from app.db.types import server_now
-from app.models import Identity, LoginSession, OidcLogin, User
-from app.schemas.auth import normalized_email
+from app.models import OidcLogin
 from app.schemas.oidc import CallbackQuery, OidcTokenPair
 from app.services.auth import sessions
 from app.services.auth.accounts import AccountService
-from app.services.auth.errors import EmailTakenError
 from app.services.auth.sessions import Client
+from app.services.oidc import identities
 from app.services.oidc.errors import (
-    EmailNotVerifiedError,
-    IdentityTakenError,
     InvalidStateError,
     LoginDeniedError,
     LoginFailedError,
@@ -33,7 +29,8 @@ from app.services.oidc.errors import (
     UnknownProviderError,
     UnknownTargetError,
 )
-from app.services.oidc.provider import OidcProviderClient, Proof
+from app.services.oidc.identities import IdentityUser
+from app.services.oidc.provider import OidcProviderClient
 
 # How long people may take at the provider.
 LOGIN_LIFETIME: Final = timedelta(minutes=10)
@@ -41,7 +38,6 @@ CALLBACK_PATH: Final = "/api/v1/auth/oidc/{provider}/callback"
 
 # Errors that tell of a fault at the provider (RFC 6749 section 4.1.2.1); all others mean no.
 _FAULTS: Final = {"server_error", "temporarily_unavailable"}
-_MAX_NAME: Final = 255
 
 _LOGIN: list[Any] = [
     col(OidcLogin.nonce),
@@ -60,24 +56,6 @@ _TAKE = (
     .returning(*_LOGIN)
 )
 _PURGE = sa.delete(OidcLogin).where(col(OidcLogin.expires_at) <= server_now())
-_OWNER = sa.select(col(Identity.user_id)).where(
-    col(Identity.provider) == sa.bindparam("the_provider"),
-    col(Identity.subject) == sa.bindparam("the_subject"),
-)
-_LINKER = (
-    sa.select(col(User.id), col(User.is_verified))
-    .join(LoginSession, col(LoginSession.user_id) == col(User.id))
-    .where(
-        col(LoginSession.id) == sa.bindparam("the_session_id"),
-        col(LoginSession.expires_at) > server_now(),
-        col(User.is_active).is_(True),
-    )
-)
-_BY_EMAIL = sa.select(col(User.id), col(User.is_verified), col(User.is_active)).where(
-    col(User.email) == sa.bindparam("the_email")
-)
-_SIGN_UP = sa.insert(User)
-_LINK = sa.insert(Identity)
 _log = structlog.get_logger("app.security")
 
 
@@ -117,6 +95,14 @@ class BegunLogin:
     browser_secret: str
 
 
+@dataclass(frozen=True, slots=True)
+class FinishedLogin:
+    """The tokens of a login, and its user."""
+
+    pair: OidcTokenPair
+    user: IdentityUser
+
+
 class OidcService:
     """Sends people to providers, and takes them back.
 
@@ -154,7 +140,7 @@ class OidcService:
             EmailNotVerifiedError: the user has not verified the account's address.
         """
         async with self._database.reading() as connection:
-            await _linker(connection, session_id)
+            await identities.find_linker(connection, session_id)
         return await self._begin(name, session_id=session_id)
 
     async def _begin(self, name: str, **columns: Any) -> BegunLogin:
@@ -177,7 +163,7 @@ class OidcService:
 
     async def finish(
         self, name: str, response: CallbackQuery, browser_secret: str | None, client: Client
-    ) -> OidcTokenPair:
+    ) -> FinishedLogin:
         """Log in the person whom the provider sends back.
 
         Raises:
@@ -185,8 +171,7 @@ class OidcService:
             InvalidStateError: no login was begun in this browser with this state.
             LoginDeniedError: the provider, or the person there, said no.
             LoginFailedError: nothing proves who it is, or the account is not active.
-            EmailNotVerifiedError: there is no account, and the provider vouches for no address.
-            EmailTakenError: an account has the address, and its owner has not verified it.
+            EmailNotVerifiedError: there is no account, and the provider has verified no address.
             IdentityTakenError: the identity to link is another user's.
         """
         provider = self._providers.get(name)
@@ -197,15 +182,15 @@ class OidcService:
         if not response.code:
             raise LoginFailedError
         proof = await provider.prove(response.code, login.nonce, login.code_verifier, response.iss)
-        user_id = await self._user_of(name, proof, login.session_id)
+        user = await identities.find_user(self._database, name, proof, login.session_id)
         async with self._database.transaction() as connection:
-            session = await sessions.begin(connection, self._settings, user_id, client)
+            session = await sessions.begin(connection, self._settings, user.id, client)
         if session is None:
-            _log.warning("oidc_login_failed", provider=name, user_id=str(user_id))
+            _log.warning("oidc_login_failed", provider=name, user_id=str(user.id))
             raise LoginFailedError
-        _log.info("oidc_login", provider=name, user_id=str(user_id))
+        _log.info("oidc_login", provider=name, user_id=str(user.id))
         pair = self._accounts.issue_tokens(session)
-        return OidcTokenPair(**pair.model_dump(), next=login.next_path)
+        return FinishedLogin(OidcTokenPair(**pair.model_dump(), next=login.next_path), user)
 
     async def _take(self, name: str, state: str | None, browser_secret: str | None) -> sa.Row[Any]:
         if not state or not browser_secret:
@@ -218,78 +203,10 @@ class OidcService:
             raise InvalidStateError
         return login
 
-    async def _user_of(self, name: str, proof: Proof, session_id: UUID | None) -> UUID:
-        try:
-            return await self._find_or_add(name, proof, session_id)
-        except IntegrityError:
-            # Another request has just added the same user, or the same identity: now it is found.
-            return await self._find_or_add(name, proof, session_id)
-
-    async def _find_or_add(self, name: str, proof: Proof, session_id: UUID | None) -> UUID:
-        identity = {"the_provider": name, "the_subject": proof.subject}
-        async with self._database.transaction() as connection:
-            owner: UUID | None = await connection.scalar(_OWNER, identity)
-            if session_id is None:
-                user_id = owner or await _user_by_email(connection, proof)
-            else:
-                user_id = await _linker(connection, session_id)
-            if owner == user_id:
-                return owner
-            if owner is not None:
-                raise IdentityTakenError
-            columns = {"user_id": user_id, "provider": name, "subject": proof.subject}
-            await connection.execute(_LINK, {"id": uuid4(), **columns})
-        _log.info("identity_linked", provider=name, user_id=str(user_id))
-        return user_id
-
 
 async def purge(connection: AsyncConnection) -> int:
     """Delete the logins that nobody came back from, and return how many there were."""
     return (await connection.execute(_PURGE)).rowcount
-
-
-async def _linker(connection: AsyncConnection, session_id: UUID) -> UUID:
-    """Return the user of the session.
-
-    Raises:
-        LoginFailedError: the session has ended.
-        EmailNotVerifiedError: the account's address may be somebody else's. They could take the
-            account back with a new password, and would not know of this other way in.
-    """
-    user = (await connection.execute(_LINKER, {"the_session_id": session_id})).one_or_none()
-    if user is None:
-        raise LoginFailedError
-    if not user.is_verified:
-        raise EmailNotVerifiedError
-    return user.id  # type: ignore[no-any-return]
-
-
-async def _user_by_email(connection: AsyncConnection, proof: Proof) -> UUID:
-    """Return the user with the address that the provider vouches for; a new one if there is none.
-
-    Raises:
-        EmailNotVerifiedError: it vouches for none.
-        EmailTakenError: whoever signed up with the address has not verified it.
-        LoginFailedError: the account is closed; nothing is linked to it.
-    """
-    try:
-        email = normalized_email(proof.verified_email or "")
-    except ValueError:
-        raise EmailNotVerifiedError from None
-    user = (await connection.execute(_BY_EMAIL, {"the_email": email})).one_or_none()
-    if user is None:
-        user_id = uuid4()
-        name = proof.name[:_MAX_NAME] if proof.name else None
-        await connection.execute(
-            _SIGN_UP, {"id": user_id, "email": email, "full_name": name, "is_verified": True}
-        )
-        _log.info("user_signed_up", user_id=str(user_id))
-        return user_id
-    if not user.is_verified:
-        raise EmailTakenError
-    if not user.is_active:
-        raise LoginFailedError
-    return user.id  # type: ignore[no-any-return]
 
 
 def _digest(provider: str, state: str, browser_secret: str) -> str:
