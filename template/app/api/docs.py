@@ -4,27 +4,41 @@ import base64
 import hashlib
 import html
 import re
+from functools import cache
 from pathlib import Path
 
 import fastapi_offline
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, status
 from fastapi.openapi.docs import (
     get_redoc_html,
     get_swagger_ui_html,
     get_swagger_ui_oauth2_redirect_html,
 )
-from fastapi.responses import HTMLResponse, Response
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
 
+from app.api.paths import public_path
+
 _ASSETS = Path(fastapi_offline.__file__).parent / "static"
+# ReDoc shows its maker's logo, from another host.
+_REDOC_LOGO = b"https://cdn.redoc.ly/redoc/logo-mini.svg"
+_NO_IMAGE = b"data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQABAAA="
 _INLINE_SCRIPT = re.compile(r"<script>(.*?)</script>", re.DOTALL)
 
 
 def add_docs(app: FastAPI) -> None:
-    """Serve `/docs` and `/redoc`."""
+    """Serve `/docs` and `/redoc`, and send `/` to the former."""
     assets = StaticFiles(directory=_ASSETS)
     # FastAPI writes it into the pages as it stands.
     title = html.escape(app.title)
+
+    @app.get("/", include_in_schema=False)
+    async def to_docs(request: Request) -> RedirectResponse:
+        return RedirectResponse(public_path(request.scope, "/docs"), status.HTTP_302_FOUND)
+
+    @app.get("/docs/assets/redoc.standalone.js", include_in_schema=False)
+    async def redoc_script() -> Response:
+        return Response(_redoc_script(), media_type="text/javascript")
 
     @app.get("/docs/assets/{path:path}", include_in_schema=False)
     async def asset(path: str, request: Request) -> Response:
@@ -32,7 +46,7 @@ def add_docs(app: FastAPI) -> None:
 
     @app.get("/docs", include_in_schema=False)
     async def swagger_ui(request: Request) -> HTMLResponse:
-        root = request.scope.get("root_path", "").rstrip("/")
+        root = public_path(request.scope, "")
         return _page(
             get_swagger_ui_html(
                 openapi_url=f"{root}{app.openapi_url}",
@@ -41,7 +55,6 @@ def add_docs(app: FastAPI) -> None:
                 swagger_css_url=f"{root}/docs/assets/swagger-ui.css",
                 swagger_favicon_url=f"{root}/docs/assets/favicon.png",
                 oauth2_redirect_url=f"{root}{app.swagger_ui_oauth2_redirect_url}",
-                swagger_ui_parameters={"persistAuthorization": True},
             )
         )
 
@@ -51,7 +64,7 @@ def add_docs(app: FastAPI) -> None:
 
     @app.get("/redoc", include_in_schema=False)
     async def redoc(request: Request) -> HTMLResponse:
-        root = request.scope.get("root_path", "").rstrip("/")
+        root = public_path(request.scope, "")
         return _page(
             get_redoc_html(
                 openapi_url=f"{root}{app.openapi_url}",
@@ -61,6 +74,12 @@ def add_docs(app: FastAPI) -> None:
                 with_google_fonts=False,
             )
         )
+
+
+@cache
+def _redoc_script() -> bytes:
+    script = (_ASSETS / "redoc.standalone.js").read_bytes()
+    return script.replace(_REDOC_LOGO, _NO_IMAGE)
 
 
 def _page(page: HTMLResponse) -> HTMLResponse:

@@ -1,8 +1,12 @@
-"""The HTTP edge, in plain ASGI: what every request and response passes on its way."""
+"""The HTTP edge, in plain ASGI: every request and response passes through it."""
 
+import asyncio
 import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
+from urllib.parse import quote
 
 import structlog
 from asgi_correlation_id import CorrelationIdMiddleware
@@ -14,7 +18,9 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api.problems import MEDIA_TYPE, problem
+from app.api.health import PROBES
+from app.api.paths import matching_routes, route_path
+from app.api.problems import CLIENT_CLOSED_REQUEST, RETRY_AFTER, problem
 from app.core.settings import Settings
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -29,32 +35,34 @@ _SECURITY_HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
-# Two years, what browsers' preload lists ask for.
+# Two years, as the preload lists of browsers require.
 _HSTS: Final = {"Strict-Transport-Security": "max-age=63072000; includeSubDomains"}
+# Set once the application has answered; until then, a response comes from middleware.
+_ANSWERED: Final = "app.answered"
+_EXITS: Final = (GeneratorExit, KeyboardInterrupt, SystemExit)
 
 _access_log = structlog.get_logger("app.access")
 _error_log = structlog.get_logger("app.error")
 
 
 def add_middleware(app: FastAPI, settings: Settings) -> None:
-    """Wrap the application; the last one added is the first to see a request."""
-    app.add_middleware(UnhandledErrorMiddleware)
+    """Wrap the application. The middleware added last sees a request first."""
+    app.add_middleware(ErrorMiddleware)
     app.add_middleware(GZipMiddleware, minimum_size=_WORTH_COMPRESSING, compresslevel=5)
-    app.add_middleware(BodyLimitMiddleware, max_bytes=settings.max_body_bytes)
-    app.add_middleware(
-        TrustedHostMiddleware, allowed_hosts=settings.allowed_hosts, www_redirect=False
-    )
+    app.add_middleware(BodyMiddleware, max_bytes=settings.max_body_bytes)
+    app.add_middleware(HostMiddleware, allowed_hosts=settings.allowed_hosts, www_redirect=False)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.cors_origins,
-            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
-            # No cookie is sent along, so that any header is what the calling page wrote itself.
+            allow_methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
+            # Browsers send no cookies along, so the page itself wrote every header.
             allow_headers=["*"],
             expose_headers=["Location", "Retry-After", "X-Request-ID"],
         )
     app.add_middleware(ProblemMiddleware)
-    app.add_middleware(SecurityHeadersMiddleware, secure=settings.environment.is_deployed)
+    app.add_middleware(HeadMiddleware)
+    app.add_middleware(ResponseHeadersMiddleware, secure=settings.environment.is_deployed)
     app.add_middleware(AccessLogMiddleware)
     app.add_middleware(
         CorrelationIdMiddleware,
@@ -63,7 +71,10 @@ def add_middleware(app: FastAPI, settings: Settings) -> None:
 
 
 class AccessLogMiddleware:
-    """One line a request: what was asked and how it ended; no query, no header, no body."""
+    """Log one line a request: no query, no header, no body.
+
+    Every line that is logged during the request has the client's address.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -73,8 +84,7 @@ class AccessLogMiddleware:
             await self.app(scope, receive, send)
             return
         started = time.perf_counter()
-        # What a client that hangs up before the answer is logged with.
-        status_code = 499
+        status_code = CLIENT_CLOSED_REQUEST
 
         async def send_noting_status(message: Message) -> None:
             nonlocal status_code
@@ -82,25 +92,41 @@ class AccessLogMiddleware:
                 status_code = message["status"]
             await send(message)
 
-        try:
-            await self.app(scope, receive, send_noting_status)
-        finally:
-            _access_log.info(
-                "request",
-                method=scope["method"],
-                route=_route(scope),
-                status=status_code,
-                duration_ms=round((time.perf_counter() - started) * 1000, 2),
-            )
+        with _client_in_log(scope):
+            try:
+                await self.app(scope, receive, send_noting_status)
+            finally:
+                _access_log.info(
+                    "request",
+                    method=scope["method"],
+                    **_route(scope),
+                    status=status_code,
+                    duration_ms=round((time.perf_counter() - started) * 1000, 2),
+                )
 
 
-def _route(scope: Scope) -> str | None:
-    """Return the path with its parameters unfilled, or nothing when no route matched."""
-    return getattr(scope.get("route"), "path", None)
+@contextmanager
+def _client_in_log(scope: Scope) -> Iterator[None]:
+    client = scope.get("client")
+    tokens = structlog.contextvars.bind_contextvars(client=client[0] if client else None)
+    try:
+        yield
+    finally:
+        structlog.contextvars.reset_contextvars(**tokens)
 
 
-class SecurityHeadersMiddleware:
-    """Tell browsers what not to do. A response that sets one of the headers itself keeps it."""
+def _route(scope: Scope) -> dict[str, str]:
+    """Return the route, with its parameters unfilled, or the path when none matched."""
+    route = getattr(scope.get("route"), "path", None)
+    # Quoted: the client chose it, and a terminal would obey control characters.
+    return {"route": route} if route else {"path": quote(scope["path"])[:200]}
+
+
+class ResponseHeadersMiddleware:
+    """Tell browsers and caches what not to do. A header that a response sets itself stays.
+
+    Responses to requests with credentials are not stored: they may be about the caller.
+    """
 
     def __init__(self, app: ASGIApp, *, secure: bool) -> None:
         self.app = app
@@ -118,9 +144,51 @@ class SecurityHeadersMiddleware:
                 message["headers"].extend(
                     header for header in self.headers if header[0] not in present
                 )
+                if any(name == b"authorization" for name, _ in scope["headers"]):
+                    forbid_storing(message, vary="Authorization")
             await send(message)
 
         await self.app(scope, receive, send_with_headers)
+
+
+def forbid_storing(message: Message, *, vary: str) -> None:
+    """Keep caches from storing a response that depends on the credentials in a header.
+
+    A response that sets `Cache-Control` itself keeps it.
+    """
+    headers = MutableHeaders(raw=message["headers"])
+    headers.setdefault("Cache-Control", "no-store")
+    headers.add_vary_header(vary)
+
+
+class HeadMiddleware:
+    """Answer HEAD wherever GET is answered: with its headers, without its body.
+
+    A route that takes HEAD itself is called as it is.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self.app(scope, receive, send)
+            return
+        if not any("HEAD" in (route.methods or ()) for route in matching_routes(scope)):
+            scope["method"] = "GET"
+
+        async def send_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                # The server must not expect the body that Content-Length announces.
+                scope["method"] = "HEAD"
+                await send(message)
+                # Ends the response, and with it a stream that might have no end.
+                await send({"type": "http.response.body"})
+
+        try:
+            await self.app(scope, receive, send_headers)
+        finally:
+            scope["method"] = "HEAD"
 
 
 class ProblemMiddleware:
@@ -139,7 +207,7 @@ class ProblemMiddleware:
             nonlocal replaced
             if replaced:
                 return
-            if message["type"] == "http.response.start" and _is_plain_error(message):
+            if message["type"] == "http.response.start" and _is_plain_error(scope, message):
                 replaced = True
                 headers = MutableHeaders(raw=message["headers"])
                 del headers["content-length"]
@@ -153,16 +221,28 @@ class ProblemMiddleware:
         await self.app(scope, receive, send_problem)
 
 
-def _is_plain_error(message: Message) -> bool:
-    if message["status"] < status.HTTP_400_BAD_REQUEST:
+def _is_plain_error(scope: Scope, message: Message) -> bool:
+    if message["status"] < status.HTTP_400_BAD_REQUEST or _ANSWERED in scope:
         return False
-    return not Headers(raw=message["headers"]).get("content-type", "").startswith(MEDIA_TYPE)
+    return Headers(raw=message["headers"]).get("content-type", "").startswith("text/plain")
 
 
-class BodyLimitMiddleware:
-    """Refuse bodies over `max_bytes`: declared ones before a byte is read, others on the way.
+class HostMiddleware(TrustedHostMiddleware):
+    """Refuse requests for other hosts, except probes: load balancers call them by address."""
 
-    Where nothing reads a body of undeclared length, nothing waits for it, and the server drops it.
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and route_path(scope) in PROBES:
+            await self.app(scope, receive, send)
+            return
+        await super().__call__(scope, receive, send)
+
+
+class BodyMiddleware:
+    """Refuse bodies that are too large, and compressed ones, which no route can read.
+
+    A declared length is refused before a byte is read, an undeclared one as soon as it is exceeded.
+    If the route never reads a body of undeclared length, the limit does not apply; the server
+    discards it. A route may allow more, as in `@router.post("/files", max_body_size=50_000_000)`.
     """
 
     def __init__(self, app: ASGIApp, *, max_bytes: int) -> None:
@@ -173,26 +253,60 @@ class BodyLimitMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        declared = Headers(scope=scope).get("content-length", "0")
-        # The server has refused one that is not a number; not every server has.
-        if not declared.isdecimal() or int(declared[:20]) > self.max_bytes:
+        headers = Headers(scope=scope)
+        declared = headers.get("content-length", "0")
+        # Not every server refuses a length that is not a number.
+        length = int(declared[:20]) if declared.isdecimal() else None
+        if length is None or (length > self.max_bytes and length > self._limit_of_route(scope)):
             await problem(scope, status.HTTP_413_CONTENT_TOO_LARGE)(scope, receive, send)
             return
+        if "content-encoding" in headers and _is_compressed(headers):
+            response = problem(
+                scope,
+                status.HTTP_415_UNSUPPORTED_MEDIA_TYPE,
+                "The body must not be compressed.",
+                headers={"Accept-Encoding": "identity"},
+            )
+            await response(scope, receive, send)
+            return
         received = 0
+        limit = self.max_bytes
 
         async def receive_up_to_limit() -> Message:
-            nonlocal received
+            nonlocal received, limit
             message = await receive()
             received += len(message.get("body", b""))
-            if received > self.max_bytes:
-                raise HTTPException(status.HTTP_413_CONTENT_TOO_LARGE)
+            if received > limit:
+                limit = self._limit_of_route(scope)
+                if received > limit:
+                    raise HTTPException(status.HTTP_413_CONTENT_TOO_LARGE)
             return message
 
         await self.app(scope, receive_up_to_limit, send)
 
+    def _limit_of_route(self, scope: Scope) -> int:
+        """Return the limit where the usual one is exceeded; not before: it looks for the route."""
+        return max(
+            self.max_bytes,
+            *(
+                getattr(route, "max_body_size", None) or 0
+                for route in matching_routes(scope)
+                if scope["method"] in (route.methods or ())
+            ),
+        )
 
-class UnhandledErrorMiddleware:
-    """Answer a fault of ours with a problem that tells nothing of it; the log tells all."""
+
+def _is_compressed(headers: Headers) -> bool:
+    if "transfer-encoding" not in headers and headers.get("content-length", "0") == "0":
+        return False
+    return headers["content-encoding"].strip().lower() not in {"", "identity"}
+
+
+class ErrorMiddleware:
+    """Answer an unhandled error with a problem that does not describe it; the log does.
+
+    A request that is cancelled because the service stops is answered with 503. Exits pass.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -206,13 +320,39 @@ class UnhandledErrorMiddleware:
         async def send_noting_start(message: Message) -> None:
             nonlocal has_started
             has_started = True
+            scope[_ANSWERED] = True
             await send(message)
 
         try:
             await self.app(scope, receive, send_noting_start)
-        except Exception:
-            _error_log.exception("unhandled_error", method=scope["method"], route=_route(scope))
-            if has_started:
-                # Half a response cannot be taken back; the server has to cut it off.
+        except BaseException as error:
+            if _is_exit(error):
                 raise
-            await problem(scope, status.HTTP_500_INTERNAL_SERVER_ERROR)(scope, receive, send)
+            if _is_cancelled(error):
+                _error_log.warning("request_cancelled", method=scope["method"], **_route(scope))
+                response = problem(
+                    scope,
+                    status.HTTP_503_SERVICE_UNAVAILABLE,
+                    "The service is stopping. Try again later.",
+                    headers={"Connection": "close", "Retry-After": RETRY_AFTER},
+                )
+            else:
+                _error_log.exception("unhandled_error", method=scope["method"], **_route(scope))
+                response = problem(scope, status.HTTP_500_INTERNAL_SERVER_ERROR)
+                if has_started:
+                    # Half a response cannot be taken back; the server has to cut it off.
+                    raise
+            if not has_started:
+                await response(scope, receive, send)
+
+
+def _is_exit(error: BaseException) -> bool:
+    if isinstance(error, BaseExceptionGroup):
+        return error.subgroup(_EXITS) is not None
+    return isinstance(error, _EXITS)
+
+
+def _is_cancelled(error: BaseException) -> bool:
+    """Return whether the server cancelled this request, as opposed to some task that it awaited."""
+    task = asyncio.current_task()
+    return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0

@@ -18,6 +18,12 @@ _CARRY: dict[str, Callable[[str], dict[str, Any]]] = {
     "header": lambda key: {"headers": {"X-API-Key": key}},
     "query": lambda key: {"params": {"api_key": key, "limit": "1"}},
 }
+_VARY = {
+    "authorization": "Authorization",
+    "cookie": "Cookie",
+    "header": "X-API-Key",
+    "query": "X-API-Key",
+}
 
 
 class TestOneTransport:
@@ -42,6 +48,17 @@ class TestOneTransport:
 
         assert statuses.pop(transport) == 200
         assert set(statuses.values()) == {401}
+
+    @pytest.mark.parametrize("is_valid", [True, False])
+    async def test_no_cache_stores_what_the_key_is_answered(
+        self, anonymous: AsyncClient, keys: Keys, transport: str, *, is_valid: bool
+    ) -> None:
+        key = await keys.make("items:read") if is_valid else "unknown"
+
+        response = await anonymous.get(_ITEMS, **_CARRY[transport](key))
+
+        assert response.headers["Cache-Control"] == "no-store"
+        assert _VARY[transport] in response.headers["Vary"]
 
 
 class TestEveryTransport:

@@ -1,13 +1,18 @@
 """Errors: every one is a problem document, none is the server's fault, none says too much."""
 
+import asyncio
+import gzip
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 import pytest
-from fastapi import FastAPI, Header
+from fastapi import FastAPI, Header, Request
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from httpx import AsyncClient
 from pydantic import BaseModel, SecretStr
+from starlette.types import Message, Receive, Scope, Send
 
+from app.api.middleware import ErrorMiddleware
 from app.core.errors import UnavailableError
 from app.core.settings import Settings
 from tests.support.problems import problem
@@ -25,7 +30,7 @@ def settings(settings: Settings) -> Settings:
 # ── Shape ────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("path", ["/", "/nothing", "/api/v1/nothing", "/api/v1/items/", "/ä/%00"])
+@pytest.mark.parametrize("path", ["/nothing", "/api/v1/nothing", "/api/v1/items/", "/ä/%00"])
 async def test_unknown_path(client: AsyncClient, path: str) -> None:
     document = problem(await client.get(path), 404)
 
@@ -44,14 +49,16 @@ async def test_unknown_item(client: AsyncClient) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
-        ("DELETE", ITEMS, {"GET", "POST"}),
-        ("POST", ITEM, {"GET", "PUT", "PATCH", "DELETE"}),
-        ("POST", "/api/v1/health", {"GET"}),
-        ("BREW", ITEMS, {"GET", "POST"}),
-        ("TRACE", ITEMS, {"GET", "POST"}),
-        ("OPTIONS", ITEMS, {"GET", "POST"}),
-        ("PUT", "/docs", {"GET"}),
-        ("PUT", "/docs/assets/swagger-ui.css", {"GET"}),
+        ("DELETE", ITEMS, {"GET", "HEAD", "POST"}),
+        ("POST", ITEM, {"GET", "HEAD", "PUT", "PATCH", "DELETE"}),
+        ("POST", "/api/v1/health", {"GET", "HEAD"}),
+        ("BREW", ITEMS, {"GET", "HEAD", "POST"}),
+        ("TRACE", ITEMS, {"GET", "HEAD", "POST"}),
+        ("OPTIONS", ITEMS, {"GET", "HEAD", "POST"}),
+        ("POST", "/", {"GET", "HEAD"}),
+        ("PUT", "/docs", {"GET", "HEAD"}),
+        ("PUT", "/docs/assets/swagger-ui.css", {"GET", "HEAD"}),
+        ("PUT", "/openapi.json", {"GET", "HEAD"}),
     ],
 )
 async def test_wrong_method_is_told_every_right_one(
@@ -61,6 +68,28 @@ async def test_wrong_method_is_told_every_right_one(
 
     assert problem(response, 405)["code"] == "method_not_allowed"
     assert set(response.headers["Allow"].split(", ")) == allowed
+
+
+async def test_error_that_a_route_writes_itself_goes_out_as_it_is(
+    app: FastAPI, client: AsyncClient
+) -> None:
+    own = {
+        "json": JSONResponse({"error": "invalid_grant"}, 400),
+        "html": HTMLResponse("<h1>Gone</h1>", 410),
+        "text": PlainTextResponse("no", 409),
+        "empty": Response(status_code=404),
+    }
+
+    @app.get("/own/{name}", response_model=None)
+    async def own_error(name: str) -> Response:
+        return own[name]
+
+    for name, response in own.items():
+        received = await client.get(f"/own/{name}")
+
+        assert received.status_code == response.status_code
+        assert received.content == response.body
+        assert received.headers.get("Content-Type") == response.headers.get("Content-Type")
 
 
 async def test_faulty_fields_are_all_named_with_the_reason(client: AsyncClient) -> None:
@@ -163,6 +192,118 @@ async def test_body_at_the_limit_is_read(client: AsyncClient) -> None:
     response = await client.post(ITEMS, content=body, headers={"Content-Type": "application/json"})
 
     assert response.status_code == 201
+
+
+async def test_route_may_take_a_larger_body_than_others(app: FastAPI, client: AsyncClient) -> None:
+    @app.post("/files", max_body_size=300_000)
+    async def take_file(request: Request) -> int:
+        return len(await request.body())
+
+    async def chunks(size: int) -> AsyncIterator[bytes]:
+        for _ in range(size // 50_000):
+            yield b"x" * 50_000
+
+    assert (await client.post("/files", content=b"x" * 300_000)).json() == 300_000
+    assert (await client.post("/files", content=chunks(300_000))).json() == 300_000
+    problem(await client.post("/files", content=b"x" * 300_001), 413)
+    problem(await client.post("/files", content=chunks(350_000)), 413)
+    problem(await client.post(ITEMS, content=b"x" * 150_001), 413)
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "GZIP", "br", "deflate, gzip", "gzip, identity", "x"])
+async def test_compressed_body_is_refused(client: AsyncClient, encoding: str) -> None:
+    body = gzip.compress(b'{"title": "x"}')
+
+    response = await client.post(
+        ITEMS,
+        content=body,
+        headers={"Content-Type": "application/json", "Content-Encoding": encoding},
+    )
+
+    assert problem(response, 415)["code"] == "unsupported_media_type"
+    assert response.headers["Accept-Encoding"] == "identity"
+
+
+async def test_compressed_body_of_undeclared_length_is_refused(client: AsyncClient) -> None:
+    async def body() -> AsyncIterator[bytes]:
+        yield gzip.compress(b'{"title": "x"}')
+
+    response = await client.post(ITEMS, content=body(), headers={"Content-Encoding": "gzip"})
+
+    problem(response, 415)
+
+
+async def test_body_that_is_not_compressed_may_say_so(client: AsyncClient) -> None:
+    response = await client.post(
+        ITEMS, json={"title": "x"}, headers={"Content-Encoding": "identity"}
+    )
+
+    assert response.status_code == 201
+    assert (await client.get(ITEMS, headers={"Content-Encoding": "gzip"})).status_code == 200
+
+
+class PanicError(BaseException):
+    """An error that is neither an exception nor an exit, as extensions in Rust raise."""
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        PanicError("hunter2"),
+        BaseExceptionGroup("hunter2", [PanicError("hunter2")]),
+        # Of a task that the route awaited; the request itself is not cancelled.
+        asyncio.CancelledError("hunter2"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+async def test_error_beyond_exceptions_is_answered_too(
+    app: FastAPI, client: AsyncClient, error: BaseException
+) -> None:
+    @app.get("/fault")
+    async def fault() -> None:
+        raise error
+
+    response = await client.get("/fault")
+
+    problem(response, 500)
+    assert "hunter2" not in response.text
+
+
+@pytest.mark.parametrize(
+    "error", [SystemExit(3), KeyboardInterrupt(), BaseExceptionGroup("", [SystemExit(3)])]
+)
+async def test_exit_is_not_kept_from_the_server(error: BaseException) -> None:
+    async def leave(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001
+        raise error
+
+    with pytest.raises(type(error)):
+        await ErrorMiddleware(leave)({"type": "http"}, receive_nothing, send_nothing)
+
+
+async def receive_nothing() -> Message:
+    return {"type": "http.disconnect"}
+
+
+async def send_nothing(message: Message) -> None:
+    pytest.fail(f"{message} was sent")
+
+
+async def test_request_that_the_server_cancels_may_be_sent_again(client: AsyncClient) -> None:
+    has_begun = asyncio.Event()
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"{"
+        has_begun.set()
+        await asyncio.Event().wait()
+
+    request = asyncio.create_task(client.post(ITEMS, content=body()))
+    await has_begun.wait()
+    request.cancel()
+
+    response = await request
+    assert problem(response, 503)["code"] == "service_unavailable"
+    assert int(response.headers["Retry-After"]) > 0
+    assert response.headers["Connection"] == "close"
 
 
 async def test_fault_of_ours_is_not_described(app: FastAPI, client: AsyncClient) -> None:

@@ -12,6 +12,7 @@ from httpx import AsyncClient
 
 from app.core.logging import configure_logging
 from app.core.settings import Settings
+from tests.support.clients import client_of
 
 ITEM = "/api/v1/items/7f0c2f5e-8a3b-4a53-9d0c-0f3a1c5f5e11"
 
@@ -47,6 +48,7 @@ async def test_request_is_one_line(client: AsyncClient, capsys: pytest.CaptureFi
         "method": "GET",
         "route": "/api/v1/items/{item_id}",
         "status": 404,
+        "client": "127.0.0.1",
     }
 
 
@@ -54,9 +56,9 @@ async def test_request_is_one_line(client: AsyncClient, capsys: pytest.CaptureFi
     ("method", "path", "route", "status"),
     [
         ("GET", "/api/v1/health", "/api/v1/health", 200),
+        ("HEAD", "/api/v1/health", "/api/v1/health", 200),
         ("GET", "/api/v1/items", "/api/v1/items", 200),
         ("GET", "/api/v1/items?limit=0", "/api/v1/items", 422),
-        ("GET", "/nothing", None, 404),
         ("POST", "/api/v1/health", "/api/v1/health", 405),
         ("GET", "/docs/assets/favicon.png", "/docs/assets/{path:path}", 200),
     ],
@@ -66,7 +68,7 @@ async def test_line_says_what_was_asked_and_how_it_ended(  # noqa: PLR0913, PLR0
     capsys: pytest.CaptureFixture[str],
     method: str,
     path: str,
-    route: str | None,
+    route: str,
     status: int,
 ) -> None:
     capsys.readouterr()
@@ -76,6 +78,43 @@ async def test_line_says_what_was_asked_and_how_it_ended(  # noqa: PLR0913, PLR0
     (line,) = events(capsys)
     assert (line["method"], line["route"], line["status"]) == (method, route, status)
     assert line["request_id"] == response.headers["X-Request-ID"]
+
+
+@pytest.mark.parametrize(
+    ("path", "logged"),
+    [
+        ("/nothing?q=1", "/nothing"),
+        ("/ä/%1b[2J", "/%C3%A4/%1B%5B2J"),
+        ("/" + "x" * 999, "/" + "x" * 199),
+    ],
+)
+async def test_line_has_the_path_where_no_route_matches(
+    client: AsyncClient, capsys: pytest.CaptureFixture[str], path: str, logged: str
+) -> None:
+    capsys.readouterr()
+
+    await client.get(path)
+
+    (line,) = events(capsys)
+    assert (line["path"], line["status"]) == (logged, 404)
+    assert "route" not in line
+
+
+async def test_every_line_of_a_request_has_its_client(
+    app: FastAPI, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @app.get("/fault")
+    async def fault() -> None:
+        raise RuntimeError
+
+    capsys.readouterr()
+
+    async with client_of(app, client=("2001:db8::1", 1234)) as client:
+        await client.get("/fault")
+
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["event"] for line in lines] == ["unhandled_error", "request"]
+    assert {line["client"] for line in lines} == {"2001:db8::1"}
 
 
 async def test_refused_request_is_logged_too(
@@ -99,7 +138,6 @@ async def test_what_a_client_sends_is_not_logged(
         json={"title": ["hunter5"]},
         headers={"X-Secret": "hunter6", "X-Request-ID": "hunter 7", "Cookie": "hunter8"},
     )
-    await client.get("/hunter9")
 
     assert "hunter" not in capsys.readouterr().out
 

@@ -1,12 +1,13 @@
-"""Where a request may carry its API key, besides its header."""
+"""Where a request may carry its API key."""
 
 from collections.abc import Iterator
 from urllib.parse import unquote_plus
 
 from fastapi import FastAPI
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.api.middleware import forbid_storing
 from app.core.settings import Settings
 
 _HEADER = "X-API-Key"
@@ -15,21 +16,20 @@ _SCHEMES = {"apikey", "bearer"}
 
 
 def add_api_key_transports(app: FastAPI, settings: Settings) -> None:
-    """Take keys from where `API_KEY_TRANSPORTS` says."""
-    if settings.api_key_transports != ["header"]:
-        app.add_middleware(ApiKeyTransportMiddleware, transports=settings.api_key_transports)
+    """Accept keys from the places that `API_KEY_TRANSPORTS` lists."""
+    app.add_middleware(ApiKeyTransportMiddleware, transports=settings.api_key_transports)
 
 
 class ApiKeyTransportMiddleware:
-    """Puts every key of a request into its header, and takes it out of the query.
+    """Move every key of a request into one header, and keep caches from storing its response.
 
-    So there is one place to look, two keys are seen to be two, and what sees the query after this
-    (a handler, a log of errors) does not see a secret.
+    Two keys can then be told from one, and no handler or log sees a key in the query.
     """
 
     def __init__(self, app: ASGIApp, *, transports: list[str]) -> None:
         self.app = app
         self.transports = transports
+        self.vary = ", ".join(_VARY[name] for name in transports if name in _VARY) or _HEADER
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -38,7 +38,17 @@ class ApiKeyTransportMiddleware:
             del headers[_HEADER]
             for key in keys:
                 headers.append(_HEADER, key)
+            if keys:
+                send = self._without_storing(send)
         await self.app(scope, receive, send)
+
+    def _without_storing(self, send: Send) -> Send:
+        async def send_without_storing(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                forbid_storing(message, vary=self.vary)
+            await send(message)
+
+        return send_without_storing
 
 
 def _in_header(scope: Scope) -> list[str]:
@@ -73,6 +83,8 @@ def _in_query(scope: Scope) -> list[str]:
     return keys
 
 
+# The header of the request on which a response depends.
+_VARY = {"authorization": "Authorization", "cookie": "Cookie", "header": _HEADER}
 _KEYS_OF = {
     "authorization": _in_authorization,
     "cookie": _in_cookie,
