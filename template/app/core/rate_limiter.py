@@ -2,11 +2,12 @@
 
 import math
 import time
+from contextlib import suppress
 from functools import cache
 from typing import Final
 
 import structlog
-from limits import RateLimitItem, parse
+from limits import RateLimitItem, parse_many
 from limits.aio.storage import MemoryStorage, RedisStorage
 from limits.aio.strategies import FixedWindowRateLimiter
 from limits.errors import StorageError
@@ -50,26 +51,34 @@ class RateLimiter:
             )
             self._shared = FixedWindowRateLimiter(storage)
 
-    async def hit(self, limit: str, *identifiers: str) -> None:
-        """Count one attempt against a limit, as in `10/minute`.
+    async def hit(self, limit: str, *identifiers: str, factor: int = 1) -> None:
+        """Count one attempt against a limit, as in `10/minute` or `20/hour;100/day`.
 
-        The identifiers name what was attempted, and by whom.
+        The identifiers name what was attempted, and by whom. `factor` multiplies the limit.
 
         Raises:
             RateLimitedError: there were more than the limit allows.
         """
         if not self._enabled:
             return
-        item = _parsed(limit)
+        items = _parsed(limit, factor)
         if self._shared is not None and time.monotonic() >= self._try_again_at:
             try:
-                await _hit(self._shared, item, identifiers)
+                await _hit(self._shared, items, identifiers)
             except StorageError as error:
                 self._try_again_at = time.monotonic() + _PAUSE
                 _logger.warning("rate_limit_storage_unavailable", cause=repr(error.storage_error))
             else:
                 return
-        await _hit(self._own, item, identifiers)
+        await _hit(self._own, items, identifiers)
+
+    async def clear(self, limit: str, *identifiers: str) -> None:
+        """Forget the attempts that `hit` counted with the same arguments."""
+        for item in _parsed(limit, 1):
+            await self._own.clear(item, *identifiers)
+            if self._shared is not None and time.monotonic() >= self._try_again_at:
+                with suppress(StorageError):
+                    await self._shared.clear(item, *identifiers)
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -77,12 +86,15 @@ class RateLimiter:
             await self._pool.aclose()
 
 
-_parsed = cache(parse)
+@cache
+def _parsed(limit: str, factor: int) -> list[RateLimitItem]:
+    return [type(item)(item.amount * factor, item.multiples) for item in parse_many(limit)]
 
 
 async def _hit(
-    limiter: FixedWindowRateLimiter, limit: RateLimitItem, identifiers: tuple[str, ...]
+    limiter: FixedWindowRateLimiter, limits: list[RateLimitItem], identifiers: tuple[str, ...]
 ) -> None:
-    if not await limiter.hit(limit, *identifiers):
-        window = await limiter.get_window_stats(limit, *identifiers)
-        raise RateLimitedError(max(1, math.ceil(window.reset_time - time.time())))
+    for limit in limits:
+        if not await limiter.hit(limit, *identifiers):
+            window = await limiter.get_window_stats(limit, *identifiers)
+            raise RateLimitedError(max(1, math.ceil(window.reset_time - time.time())))

@@ -15,6 +15,7 @@ from tests.support.accounts import PASSWORD, Account, Outbox, accounts_of
 from tests.support.clients import client_of
 
 WRONG = "not the password of anyone"
+FORGOT = "/api/v1/auth/forgot-password"
 LIMITED: dict[str, tuple[str, dict[str, Any]]] = {
     "login": (
         "/api/v1/auth/login",
@@ -185,6 +186,125 @@ async def test_limits_can_be_turned_off(app: FastAPI) -> None:
     responses = [await log_in(client_from(app, "192.0.2.1"), "a@example.com") for _ in range(3)]
 
     assert {response.status_code for response in responses} == {401}
+
+
+# ── By purpose ───────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_site_of_ipv6_has_twice_the_limit_of_one_network(app: FastAPI) -> None:
+    responses = [
+        await log_in(client_from(app, f"2001:db8:0:{number}::1"), f"{number}@example.com")
+        for number in range(5)
+    ]
+    elsewhere = await log_in(client_from(app, "2001:db8:1::1"), "elsewhere@example.com")
+
+    assert [response.status_code for response in responses] == [401, 401, 401, 401, 429]
+    assert elsewhere.status_code == 401
+
+
+@pytest.mark.parametrize("route", ["login", "sign-up", "refresh"])
+async def test_route_can_have_a_limit_of_its_own(app: FastAPI, route: str) -> None:
+    name = f"rate_limit_{route.replace('-', '_')}"
+    app.state.settings = app.state.settings.model_copy(update={name: "1/minute"})
+    path, content = LIMITED[route]
+    client = client_from(app, "192.0.2.1")
+
+    responses = [await client.post(path, **content) for _ in range(2)]
+
+    assert [response.status_code == 429 for response in responses] == [False, True]
+
+
+def test_routes_have_the_general_limit_by_default() -> None:
+    settings = Settings(rate_limit_auth="7/minute", rate_limit_refresh="70/minute")
+
+    assert (settings.rate_limit_login, settings.rate_limit_sign_up) == ("7/minute", "7/minute")
+    assert settings.rate_limit_refresh == "70/minute"
+
+
+async def test_address_gets_no_more_mail_than_it_may(
+    app: FastAPI, outbox: Outbox, alice: Account
+) -> None:
+    changed = {"rate_limit_mail": "2/hour", "rate_limit_auth": "100/minute"}
+    app.state.settings = app.state.settings.model_copy(update=changed)
+
+    responses = [
+        await client_from(app, f"192.0.2.{number}").post(FORGOT, json={"email": alice.email})
+        for number in range(3)
+    ]
+    resent = await alice.sends("POST", "/api/v1/auth/verify-email/resend")
+
+    assert [response.status_code for response in [*responses, resent]] == [202] * 4
+    assert len({response.content for response in responses}) == 1
+    assert len(outbox.messages) == 2
+
+
+# ── Wrong passwords, one after the other ─────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def two_failures(app: FastAPI) -> None:
+    """Allow two wrong passwords in an hour; nothing else is limited."""
+    changed = {"rate_limit_login_failures": "2/hour;3/day", "rate_limit_login": "100/minute"}
+    app.state.settings = app.state.settings.model_copy(
+        update=changed | {"rate_limit_auth": "100/minute"}
+    )
+
+
+async def log_in_rightly(app: FastAPI, email: str) -> Response:
+    form = {"username": email, "password": PASSWORD}
+    return await client_from(app, "198.51.100.1").post("/api/v1/auth/login", data=form)
+
+
+@pytest.mark.usefixtures("two_failures")
+async def test_wrong_passwords_have_to_wait_from_everywhere(app: FastAPI, alice: Account) -> None:
+    responses = [
+        await log_in(client_from(app, f"192.0.2.{number}"), alice.email) for number in range(3)
+    ]
+
+    assert [response.status_code for response in responses] == [401, 401, 429]
+    assert int(responses[2].headers["Retry-After"]) > 60
+    assert (await log_in_rightly(app, alice.email)).status_code == 429
+
+
+@pytest.mark.usefixtures("two_failures")
+async def test_right_password_ends_the_count(app: FastAPI, alice: Account) -> None:
+    statuses = []
+    for number in range(3):
+        statuses.append(
+            (await log_in(client_from(app, f"192.0.2.{number}"), alice.email)).status_code
+        )
+        statuses.append((await log_in_rightly(app, alice.email)).status_code)
+
+    assert statuses == [401, 200] * 3
+
+
+@pytest.mark.usefixtures("two_failures")
+async def test_reset_of_the_password_ends_the_count(
+    app: FastAPI, outbox: Outbox, anonymous: AsyncClient, alice: Account
+) -> None:
+    for number in range(3):
+        await log_in(client_from(app, f"192.0.2.{number}"), alice.email)
+    await anonymous.post(FORGOT, json={"email": alice.email})
+    body = {"token": outbox.last_token, "new_password": PASSWORD}
+    await anonymous.post("/api/v1/auth/reset-password", json=body)
+
+    assert (await log_in_rightly(app, alice.email)).status_code == 200
+
+
+@pytest.mark.usefixtures("two_failures")
+async def test_wrong_current_passwords_have_to_wait(alice: Account) -> None:
+    body = {"current_password": WRONG, "new_password": PASSWORD}
+    path = "/api/v1/users/me/password"
+
+    responses = [await alice.sends("POST", path, json=body) for _ in range(3)]
+
+    assert [response.status_code for response in responses] == [400, 400, 429]
+
+
+@pytest.mark.parametrize("limits", ["many", "0/hour", "20/hour;many", "20/hour;0/day"])
+def test_limits_of_another_form_are_refused(limits: str) -> None:
+    with pytest.raises(ValidationError, match="rate_limit_login_failures"):
+        Settings(rate_limit_login_failures=limits)
 
 
 # ── Behind a proxy: uvicorn puts the client it names in its place ────────────────────────────────

@@ -108,7 +108,7 @@ CurrentClient = Annotated[Client, Depends(get_client)]
 async def get_limits(request: Request) -> AuthLimits:
     """Return the limits on attempts to log in and the like."""
     state = request.app.state
-    return AuthLimits(request, state.rate_limiter, state.settings.rate_limit_auth)
+    return AuthLimits(request, state.rate_limiter, state.settings)
 
 
 CurrentLimits = Annotated[AuthLimits, Depends(get_limits)]
@@ -140,8 +140,12 @@ async def get_confirmed_user(
         RateLimitedError: there were too many passwords.
     """
     if confirmation is not None and confirmation.password is not None:
-        await limits.hit(str(user.id))
-        await accounts.check_password(user, confirmation.password.get_secret_value())
+        account = str(user.id)
+        await limits.hit(account)
+        await limits.hit_password(account)
+        password = confirmation.password.get_secret_value()
+        await limits.while_connected(accounts.check_password(user, password))
+        await limits.clear_password(account)
     elif not user.has_just_logged_in:
         raise ReauthenticationRequiredError
     return user

@@ -53,7 +53,7 @@ async def sign_up(
 ) -> UserRead:
     """Make an account; an e-mail asks to confirm the address."""
     await limits.hit(data.email)
-    user = await accounts.sign_up(data)
+    user = await limits.while_connected(accounts.sign_up(data))
     later.add_task(accounts.send_verification, user)
     return user
 
@@ -67,7 +67,12 @@ async def log_in(
 ) -> TokenPair:
     """Log in with e-mail address and password; the oldest sessions end (`SESSIONS_PER_USER`)."""
     await limits.hit(form.username)
-    return await accounts.log_in(form.username, form.password.get_secret_value(), client)
+    await limits.hit_password(form.username)
+    pair = await limits.while_connected(
+        accounts.log_in(form.username, form.password.get_secret_value(), client)
+    )
+    await limits.clear_password(form.username)
+    return pair
 
 
 @router.post("/refresh", responses=problem_responses(InvalidTokenError))
@@ -105,7 +110,8 @@ async def forgot_password(
     """Ask for an e-mail that allows a new password. The answer is the same for every address."""
     await limits.hit(data.email)
     # In the background, whether or not there is such an account: the time tells nothing either.
-    later.add_task(accounts.send_reset, data.email)
+    if await limits.allows_mail(data.email):
+        later.add_task(accounts.send_reset, data.email)
     return _accepted(accounts, "If there is an account with this address, an e-mail is on its way.")
 
 
@@ -117,7 +123,10 @@ async def reset_password(
     await limits.hit()
     claims = accounts.read_link(data.token, TokenType.RESET)
     await limits.hit_account(str(claims.subject))
-    email = await accounts.reset_password(claims, data.new_password.get_secret_value())
+    email = await limits.while_connected(
+        accounts.reset_password(claims, data.new_password.get_secret_value())
+    )
+    await limits.clear_password(email)
     later.add_task(accounts.notify, email, "password_reset")
 
 
@@ -140,8 +149,9 @@ async def resend_verification(
 ) -> Accepted:
     """Ask for another e-mail to confirm one's own address, unless it is confirmed."""
     await limits.hit(str(user.id))
-    if not user.is_verified:
-        later.add_task(accounts.send_verification, await users.get(user.id))
+    me = await users.get(user.id)
+    if not me.is_verified and await limits.allows_mail(me.email):
+        later.add_task(accounts.send_verification, me)
     return _accepted(accounts, "If your address is not confirmed yet, an e-mail is on its way.")
 
 

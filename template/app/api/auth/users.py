@@ -72,8 +72,11 @@ async def change_my_password(
     later: BackgroundTasks,
 ) -> None:
     """Change one's own password; all other sessions end."""
-    await limits.hit(str(user.id))
-    email = await accounts.change_password(user, change)
+    account = str(user.id)
+    await limits.hit(account)
+    await limits.hit_password(account)
+    email = await limits.while_connected(accounts.change_password(user, change))
+    await limits.clear_password(account)
     later.add_task(accounts.notify, email, "password_changed")
 
 

@@ -6,13 +6,18 @@ NIST SP 800-63B, section 3.1.1: long, any Unicode, none of the commonest, no rul
 import asyncio
 import secrets
 import unicodedata
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
+
+from app.core.errors import UnavailableError
+
+_Result = TypeVar("_Result")
 
 # Characters. The upper bound keeps anyone from making us hash whole books.
 MIN_LENGTH: Final = 12
@@ -21,10 +26,41 @@ MAX_LENGTH: Final = 128
 # Argon2id with 64 MiB and three passes; a hash made with other parameters is renewed when its owner
 # logs in. One lane: four hashes of four lanes each would be sixteen threads against the event loop.
 _hasher = PasswordHash([Argon2Hasher(parallelism=1)])
-# Off the event loop, and few at once: each takes 64 MiB while it is made.
-_threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="password")
+# Passwords that wait or are hashed. The last of them waits for about two seconds.
+MAX_PENDING: Final = 32
 # Compared with when there is no account, so that refusing takes as long.
 _DUMMY_HASH: Final = _hasher.hash(secrets.token_urlsafe())
+
+
+class BusyError(UnavailableError):
+    """Too many passwords wait to be hashed."""
+
+    def __init__(self) -> None:
+        super().__init__("Too many passwords wait to be hashed.")
+
+
+class _Hashing:
+    """Hashes off the event loop, and few passwords at once: each takes 64 MiB meanwhile.
+
+    The queue is bounded, and work that is cancelled while it waits is skipped.
+    """
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="password")
+        self._pending = 0
+
+    async def run(self, work: Callable[..., _Result], *arguments: str) -> _Result:
+        if self._pending >= MAX_PENDING:
+            raise BusyError
+        self._pending += 1
+        try:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._threads, work, *arguments)
+        finally:
+            self._pending -= 1
+
+
+_hashing = _Hashing()
 
 
 @cache
@@ -41,10 +77,12 @@ def is_common(password: str) -> bool:
 
 
 async def hash_password(password: str) -> str:
-    """Return the hash to keep."""
-    return await asyncio.get_running_loop().run_in_executor(
-        _threads, _hasher.hash, normalized(password)
-    )
+    """Return the hash to keep.
+
+    Raises:
+        BusyError: too many passwords wait already.
+    """
+    return await _hashing.run(_hasher.hash, normalized(password))
 
 
 async def verify_password(password: str, hashed: str | None) -> tuple[bool, str | None]:
@@ -52,9 +90,12 @@ async def verify_password(password: str, hashed: str | None) -> tuple[bool, str 
 
     The second value is None unless the password is right. Without a hash the answer is no, after
     the same time.
+
+    Raises:
+        BusyError: too many passwords wait already.
     """
-    is_right, renewed = await asyncio.get_running_loop().run_in_executor(
-        _threads, _hasher.verify_and_update, normalized(password), hashed or _DUMMY_HASH
+    is_right, renewed = await _hashing.run(
+        _hasher.verify_and_update, normalized(password), hashed or _DUMMY_HASH
     )
     if hashed is None or not is_right:
         return False, None

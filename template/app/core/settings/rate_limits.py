@@ -2,7 +2,7 @@
 
 from typing import Annotated, Final
 
-from limits import parse_many
+from limits import RateLimitItem, parse_many
 from pydantic import AfterValidator, SecretStr
 from redis import RedisError
 from redis.asyncio import ConnectionPool
@@ -20,7 +20,19 @@ def _check_rate_limit(value: str) -> str:
         [limit] = parse_many(value)
     except ValueError:
         raise ValueError("must be a count for a time, as in 10/minute") from None
-    if limit.amount == 0 or limit.get_expiry() > _LONGEST_LIMIT:
+    return _check_bounds(value, [limit])
+
+
+def _check_rate_limits(value: str) -> str:
+    try:
+        limits = parse_many(value)
+    except ValueError:
+        raise ValueError("must be counts for times, as in 20/hour;100/day") from None
+    return _check_bounds(value, limits)
+
+
+def _check_bounds(value: str, limits: list[RateLimitItem]) -> str:
+    if any(limit.amount == 0 or limit.get_expiry() > _LONGEST_LIMIT for limit in limits):
         raise ValueError("must be at least 1 for a year at most, as in 10/minute")
     return value
 
@@ -41,6 +53,8 @@ def _check_storage(value: SecretStr) -> SecretStr:
 
 
 RateLimit = Annotated[str, AfterValidator(_check_rate_limit)]
+# Several at once, separated by semicolons.
+RateLimits = Annotated[str, AfterValidator(_check_rate_limits)]
 
 
 class RateLimitSettings(SettingsGroup):
