@@ -44,7 +44,11 @@ def main(command: list[str]) -> int:
     signal.signal(signal.SIGTERM, end)
     # A terminal sends it to the command as well.
     signal.signal(signal.SIGINT, lambda *_: None)
-    settings = {**dotenv_values(PROJECT / ".env"), **os.environ}
+    try:
+        settings = {**dotenv_values(PROJECT / ".env"), **os.environ}
+    except (OSError, UnicodeError):
+        # The command names what is wrong.
+        settings = {**os.environ, "DATABASE_URL": "-"}
     environment = (settings.get("ENVIRONMENT") or "development").lower()
     if environment in {"development", "test"} and not settings.get("DATABASE_URL"):
         url = os.environ["DATABASE_URL"] = start_server()

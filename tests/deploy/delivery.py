@@ -111,6 +111,11 @@ class Delivery:
     def image_variables(self) -> dict[str, str]:
         return dict(pair.split("=", 1) for pair in self.last("ENV").split())
 
+    @property
+    def port(self) -> str:
+        """The port that the image listens on by default."""
+        return self.image_variables.get("PORT", "")
+
     # ── Compose and nginx ────────────────────────────────────────────────────────────────────────
 
     @cached_property

@@ -94,7 +94,7 @@ def served(
     with builder.start(image, migrate, variables, volumes, logs / "migrate") as process:
         assert process.wait(60) == 0, (logs / "migrate").read_text()
     port = free_port()
-    listening = variables | {"UVICORN_PORT": str(port), "UVICORN_HOST": "127.0.0.1"}
+    listening = variables | {"PORT": str(port), "UVICORN_HOST": "127.0.0.1"}
     with builder.start(image, [], listening, volumes, logs / "serve") as process:
         client = Client(port, HOST)
         client.wait("/api/v1/health", process)
@@ -167,12 +167,10 @@ def test_health_check_of_the_image_passes(
 ) -> None:
     client, _, _ = served
     _, *command = image.config["Healthcheck"]["Test"]
-    here = [part.replace("8000", str(client.port)) for part in command]
 
-    with builder.start(image, here, {}, {}, tmp_path / "log") as process:
+    with builder.start(image, command, {"PORT": str(client.port)}, {}, tmp_path / "log") as process:
         assert process.wait(30) == 0, (tmp_path / "log").read_text()
-    nowhere = [part.replace("8000", str(free_port())) for part in command]
-    with builder.start(image, nowhere, {}, {}, tmp_path / "log") as process:
+    with builder.start(image, command, {"PORT": str(free_port())}, {}, tmp_path / "log") as process:
         assert process.wait(30) != 0
 
 

@@ -100,6 +100,27 @@ def test_pepper_of_development_is_made_once_and_readable_by_its_owner_only(
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
+@pytest.mark.parametrize("content", [b"", b"short", b"\xff" * 64, None])
+def test_file_that_is_not_a_pepper_is_named(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    content: bytes | None,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ENVIRONMENT", "development")
+    file = Path(".keys/api_key_pepper")
+    file.parent.mkdir()
+    file.mkdir() if content is None else file.write_bytes(content)
+
+    with pytest.raises(SystemExit, match="3"):
+        Settings.load()
+
+    fault = "Is a directory" if content is None else "is not a pepper"
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"{file}: {fault}")
+
+
 @pytest.mark.parametrize("environment", ["staging", "production"])
 def test_no_pepper_is_made_up_when_deployed(
     monkeypatch: pytest.MonkeyPatch, environment: str

@@ -6,8 +6,14 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from app.core.security.api_keys import default_pepper, digest_of, new_key, well_formed
-from app.core.settings import Settings
+from app.core.security.api_keys import (
+    DEVELOPMENT_PEPPER,
+    default_pepper,
+    digest_of,
+    new_key,
+    well_formed,
+)
+from app.core.settings import Environment, Settings
 
 
 def test_digest_depends_on_the_pepper() -> None:
@@ -42,6 +48,23 @@ def test_pepper_of_development_is_made_once_and_kept_from_others(
     [file] = Path(".keys").iterdir()
     assert default_pepper("development") == made
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("content", [b"", b"short", b"\xff" * 64, None])
+def test_file_that_is_not_a_pepper_is_refused_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    DEVELOPMENT_PEPPER.parent.mkdir()
+    if content is None:
+        DEVELOPMENT_PEPPER.mkdir()
+    else:
+        DEVELOPMENT_PEPPER.write_bytes(content)
+
+    with pytest.raises(OSError, match=r"directory|is not a pepper") as refused:
+        Settings(environment=Environment.DEVELOPMENT)
+
+    assert refused.value.filename == str(DEVELOPMENT_PEPPER)
 
 
 @pytest.mark.parametrize("environment", ["staging", "production"])

@@ -21,7 +21,7 @@ from pydantic import SecretStr, ValidationError
 from app.core.security.keys import DEVELOPMENT_KEY, Keys, load_keys, write_private_key
 from app.core.security.pem import MIN_BITS, read_key
 from app.core.security.tokens import InvalidTokenError, Tokens, TokenType
-from app.core.settings import Environment, Settings
+from app.core.settings import START_FAILED, Environment, Settings
 
 KEY = RSAKey.generate_key(MIN_BITS)
 PRIVATE = KEY.as_pem(private=True)
@@ -169,6 +169,22 @@ def test_only_its_owner_can_read_the_key_of_development(project: Path) -> None:
     development_keys()
 
     assert stat.S_IMODE((project / DEVELOPMENT_KEY).stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("content", [b"", b"x", None])
+def test_file_that_is_not_a_key_is_named(
+    project: Path, capsys: pytest.CaptureFixture[str], content: bytes | None
+) -> None:
+    file = project / DEVELOPMENT_KEY
+    file.parent.mkdir()
+    file.mkdir() if content is None else file.write_bytes(content)
+
+    with pytest.raises(SystemExit, match=str(START_FAILED)):
+        development_keys()
+
+    fault = "Is a directory" if content is None else "is not an RSA key"
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"{DEVELOPMENT_KEY}: {fault}")
 
 
 def test_key_of_development_is_not_committed() -> None:

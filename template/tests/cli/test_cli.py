@@ -39,8 +39,10 @@ def test_serve_takes_the_options_of_uvicorn() -> None:
 def test_server_logs_no_query_and_believes_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[list[str]] = []
     monkeypatch.setattr("app.cli.main.uvicorn", lambda command, **_: started.append(command))
-    monkeypatch.setenv("FORWARDED_ALLOW_IPS", "")
-    monkeypatch.delenv("FORWARDED_ALLOW_IPS")
+    for name in ("FORWARDED_ALLOW_IPS", "UVICORN_PORT"):
+        # Set first, so that it is removed again after the test.
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
 
     run("serve", "--workers", "2")
 
@@ -52,9 +54,34 @@ def test_server_logs_no_query_and_believes_no_proxy(monkeypatch: pytest.MonkeyPa
     assert os.environ["FORWARDED_ALLOW_IPS"] == ""
 
 
+@pytest.mark.parametrize(
+    ("variables", "port"),
+    [
+        ({}, "8000"),
+        ({"PORT": ""}, "8000"),
+        ({"PORT": "8080"}, "8080"),
+        ({"PORT": "8080", "UVICORN_PORT": "9090"}, "9090"),
+    ],
+)
+def test_server_listens_on_the_port_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], port: str
+) -> None:
+    monkeypatch.setattr("app.cli.main.uvicorn", lambda *_, **__: None)
+    for name in ("PORT", "UVICORN_PORT", "FORWARDED_ALLOW_IPS"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+    run("serve")
+
+    assert os.environ["UVICORN_PORT"] == port
+
+
 def test_server_believes_the_proxies_that_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.cli.main.uvicorn", lambda *_, **__: None)
     monkeypatch.setenv("FORWARDED_ALLOW_IPS", "10.0.0.1")
+    monkeypatch.setenv("UVICORN_PORT", "8000")
 
     run("serve")
 

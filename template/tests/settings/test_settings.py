@@ -192,6 +192,35 @@ def test_faults_end_the_process_with_a_line_for_each(
     assert_faults_are_told(capsys.readouterr().err)
 
 
+@pytest.mark.parametrize("content", [b"\xe9", "A=b".encode("utf-16-le"), None])
+def test_env_file_that_cannot_be_read_is_named(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    content: bytes | None,
+) -> None:
+    file = tmp_path / ".env"
+    file.mkdir() if content is None else file.write_bytes(content)
+    monkeypatch.setitem(Settings.model_config, "env_file", str(file))
+
+    with pytest.raises(SystemExit, match=str(START_FAILED)):
+        get_settings.__wrapped__()
+
+    reason = "Is a directory" if content is None else "not UTF-8 text"
+    assert capsys.readouterr().err == f"{file}: {reason}\n"
+
+
+@pytest.mark.parametrize("content", ["A=b", ""])
+def test_env_file_in_utf_8_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str
+) -> None:
+    file = tmp_path / ".env"
+    file.write_text(content, encoding="utf-8")
+    monkeypatch.setitem(Settings.model_config, "env_file", str(file))
+
+    assert get_settings.__wrapped__() == Settings()
+
+
 def assert_faults_are_told(output: str) -> None:
     names = [line.partition(": ")[0] for line in output.splitlines()]
     assert set(UNSAFE) - {"ENVIRONMENT"} <= set(names)
@@ -204,21 +233,31 @@ def assert_faults_are_told(output: str) -> None:
 # ── Real starts ──────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        ["-c", "import app.main"],
-        ["-m", "uvicorn", "app.main:app", "--port", "0"],
-        ["-m", "app", "serve", "--port", "0", "--workers", "2"],
-    ],
-    ids=["import", "uvicorn", "workers"],
-)
-def test_unsafe_service_does_not_start(command: list[str], tmp_path: Path) -> None:
-    process = start(command, tmp_path, UNSAFE)
+COMMANDS = {
+    "import": ["-c", "import app.main"],
+    "uvicorn": ["-m", "uvicorn", "app.main:app", "--port", "0"],
+    "workers": ["-m", "app", "serve", "--port", "0", "--workers", "2"],
+    "command": ["-m", "app", "settings"],
+}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_unsafe_service_does_not_start(name: str, tmp_path: Path) -> None:
+    process = start(COMMANDS[name], tmp_path, UNSAFE)
 
     assert process.returncode == START_FAILED
     assert process.stdout == ""
     assert_faults_are_told(process.stderr)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_service_with_an_env_file_in_utf_16_does_not_start(name: str, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("LOG_LEVEL=info", encoding="utf-16")
+
+    process = start(COMMANDS[name], tmp_path, {})
+
+    assert process.returncode == START_FAILED
+    assert process.stderr == ".env: not UTF-8 text\n"
 
 
 def start(

@@ -129,10 +129,12 @@ def health_check_requests_an_existing_route(delivery: Delivery) -> Iterator[str]
     faults(
         "standard",
         DOCKERFILE,
-        ("EXPOSE 8000", "EXPOSE 8001"),
-        ("UVICORN_PORT=8000", "UVICORN_PORT=8001"),
-        ("'127.0.0.1', 8000", "'127.0.0.1', 8001"),
+        ("EXPOSE $PORT", "EXPOSE 8000"),
+        ("    PORT=8000", "    UVICORN_PORT=8000"),
+        ("'127.0.0.1', port", "'127.0.0.1', 8000"),
+        ("environ['PORT']", "8000"),
     ),
+    faults("standard", "compose.yaml", ("PORT: 8000", "PORT: 8001")),
     faults(
         "standard",
         NGINX,
@@ -141,13 +143,16 @@ def health_check_requests_an_existing_route(delivery: Delivery) -> Iterator[str]
     ),
 )
 def ports_agree(delivery: Delivery) -> Iterator[str]:
-    port = delivery.last("EXPOSE")
-    if delivery.image_variables["UVICORN_PORT"] != port:
-        yield "UVICORN_PORT is not the one exposed"
-    if f"'127.0.0.1', {port}" not in delivery.last("HEALTHCHECK"):
-        yield "HEALTHCHECK asks another"
-    if f"server app:{port};" not in delivery.nginx:
-        yield "nginx asks another"
+    if delivery.last("EXPOSE") != "$PORT":
+        yield "EXPOSE does not follow PORT"
+    if not re.search(r"environ\['PORT'\].*'127\.0\.0\.1', port,", delivery.last("HEALTHCHECK")):
+        yield "HEALTHCHECK does not follow PORT"
+    if "UVICORN_PORT" in delivery.image_variables:
+        yield "UVICORN_PORT hides the PORT of a platform"
+    if str(delivery.services["app"]["environment"].get("PORT")) != delivery.port:
+        yield "Compose lets .env choose the port"
+    if f"server app:{delivery.port};" not in delivery.nginx:
+        yield "nginx connects to another"
     published = {entry.rpartition(":")[2] for entry in delivery.services["nginx"]["ports"]}
     if published != set(re.findall(r"listen (\d+)", delivery.nginx)):
         yield "nginx listens on another than is published"

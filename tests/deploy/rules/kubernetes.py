@@ -85,6 +85,7 @@ def public_urls_match_the_ingress(delivery: Delivery, manifests: Manifests) -> I
         "kubernetes",
         f"{BASE}/deployment.yaml",
         ("containerPort: 8000", "containerPort: 80"),
+        ('value: "8000"', 'value: "80"'),
         ("port: http\n", "port: web\n"),
     ),
     faults(
@@ -104,7 +105,9 @@ def ports_agree(delivery: Delivery, manifests: Manifests) -> Iterator[str]:
     (service,) = manifests.spec("Service")["ports"]
     (path,) = manifests.spec("Ingress")["rules"][0]["http"]["paths"]
     (source,) = manifests.spec("NetworkPolicy")["ingress"]
-    if port["containerPort"] != int(delivery.last("EXPOSE")):
+    if {"name": "PORT", "value": str(port["containerPort"])} not in manifests.container["env"]:
+        yield "the server listens on another"
+    if str(port["containerPort"]) != delivery.port:
         yield "the container's is not the image's"
     if service["targetPort"] != port["name"]:
         yield "the Service asks another"

@@ -18,8 +18,8 @@ from tests.deploy.rule import (
     rule,
 )
 
-# Options of uvicorn that it reads under these names.
-SERVER_VARIABLES = {"WEB_CONCURRENCY", "FORWARDED_ALLOW_IPS"}
+# Options of uvicorn that it reads under these names, and the one that `serve` reads for it.
+SERVER_VARIABLES = {"FORWARDED_ALLOW_IPS", "PORT", "WEB_CONCURRENCY"}
 # Read by Compose, by pipelines, and by the programs that they start.
 TOOL_VARIABLES = {
     "HTTPS_PORT",

@@ -1,5 +1,6 @@
 """API keys: how they are made, and what is kept of them."""
 
+import errno
 import hashlib
 import hmac
 import os
@@ -54,4 +55,7 @@ def _development_pepper(path: Path) -> str:
             file.write(secrets.token_hex(MIN_PEPPER_LENGTH).encode())
             file.flush()
             os.link(file.name, path)
-    return path.read_text(encoding="ascii")
+    pepper = path.read_text(encoding="ascii", errors="ignore")
+    if len(pepper) < MIN_PEPPER_LENGTH:
+        raise OSError(errno.EINVAL, "is not a pepper; delete it, and a new one is made", str(path))
+    return pepper

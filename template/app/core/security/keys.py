@@ -11,7 +11,7 @@ from typing import Final
 from joserfc.jwk import KeySet, RSAKey
 
 from app.core.security.pem import MIN_BITS, parse_key
-from app.core.settings import Environment, Settings
+from app.core.settings import Environment, Settings, stop
 
 ALGORITHM: Final = "RS256"
 # Bits.
@@ -69,7 +69,14 @@ def _development_key(path: Path) -> bytes:
         private, _ = generate_key()
         with suppress(FileExistsError):
             write_private_key(path, private)
-    return path.read_bytes()
+    try:
+        pem = path.read_bytes()
+        parse_key(pem, private=True)
+    except OSError as error:
+        stop(f"{path}: {error.strerror}")
+    except ValueError as error:
+        stop(f"{path}: {error}; delete it, and a new one is made")
+    return pem
 
 
 @cache

@@ -1,9 +1,12 @@
 """What all groups of settings share."""
 
+import errno
 import json
+import sys
 from collections.abc import Iterator
 from enum import StrEnum
-from typing import Annotated, Any, Final, Self
+from pathlib import Path
+from typing import Annotated, Any, Final, NoReturn, Self
 
 from pydantic import (
     BeforeValidator,
@@ -14,6 +17,9 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+# The exit code that tells uvicorn's supervisor to stop. After any other code it would restart its
+# workers again and again.
+START_FAILED: Final = 3
 # Errors of the JSON parser: the text is not JSON, or is nested too deep.
 NOT_JSON: Final = (ValueError, RecursionError)
 
@@ -32,6 +38,32 @@ def _split(value: object) -> object:
         except NOT_JSON:
             raise ValueError("is neither a JSON list nor comma-separated text") from None
     return [part.strip() for part in value.split(",") if part.strip()]
+
+
+def check_env_file(path: Path) -> None:
+    """Check that the file can be read, if there is one.
+
+    pydantic-settings ignores a directory, and its error does not name a file in another encoding.
+
+    Raises:
+        OSError: the file cannot be read, or is not UTF-8 text.
+    """
+    if not path.exists() or path.is_fifo():
+        return
+    try:
+        # UTF-16 without a byte order mark is UTF-8, too, but with NULs.
+        is_text = "\0" not in path.read_text(encoding="utf-8")
+    except UnicodeError:
+        is_text = False
+    if not is_text:
+        raise OSError(errno.EILSEQ, "not UTF-8 text", str(path))
+
+
+def stop(*faults: str) -> NoReturn:
+    """End the process, which cannot start, with a line for each fault."""
+    # Logging is not set up without settings.
+    print(*faults, sep="\n", file=sys.stderr)  # noqa: T201
+    raise SystemExit(START_FAILED)
 
 
 IGNORE_CASE: Final = BeforeValidator(_lower)
