@@ -2,12 +2,13 @@
 
 import contextlib
 import os
+import sqlite3
 from typing import Any
 
 from sqlalchemy import Connection, event
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import StatementError
+from sqlalchemy.exc import IntegrityError, StatementError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -69,6 +70,18 @@ def begin_at_once(engine: AsyncEngine) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     event.listen(engine.sync_engine, "begin", begin)
+
+
+def check_foreign_keys(connection: Connection) -> None:
+    """Refuse rows that refer to nothing: while tables are copied, SQLite does not check them.
+
+    Raises:
+        IntegrityError: with the table that has such rows.
+    """
+    dangling = connection.exec_driver_sql("PRAGMA foreign_key_check").first()
+    if dangling is not None:
+        cause = sqlite3.IntegrityError(f"FOREIGN KEY constraint failed: {dangling[0]}")
+        raise IntegrityError("PRAGMA foreign_key_check", None, cause)
 
 
 def _wrap_unencodable(context: ExceptionContext) -> None:
