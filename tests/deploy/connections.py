@@ -10,6 +10,6 @@ AVAILABLE = MAX_CONNECTIONS - RESERVED
 
 
 def per_process(settings: Mapping[str, str], application: Application) -> int:
-    """How many connections a process may open: the size of its pool and the overflow."""
+    """How many connections a process may open: its pool, the overflow, and one for probes."""
     names = ("DATABASE_POOL_SIZE", "DATABASE_MAX_OVERFLOW")
-    return sum(int(settings.get(name) or application.settings[name]) for name in names)
+    return 1 + sum(int(settings.get(name) or application.settings[name]) for name in names)

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import CursorResult, Executable, event
 from sqlalchemy.exc import InvalidRequestError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
+from sqlalchemy.pool import StaticPool
 
 from app.core.errors import UnavailableError
 from app.core.settings import Settings
@@ -16,9 +17,10 @@ from app.db.engine import create_engine, transactional
 class Database:
     """The engine's two ways in. Both share one pool, whose connections rest in autocommit."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, probes: AsyncEngine | None = None) -> None:
         self._engine = engine
         self._transactional = transactional(engine)
+        self._probes = probes or engine
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
@@ -47,15 +49,34 @@ class Database:
         finally:
             await connection.close()
 
+    @asynccontextmanager
+    async def probing(self) -> AsyncIterator[AsyncConnection]:
+        """Open the connection that is kept for probes: a busy pool is no outage.
+
+        Raises:
+            UnavailableError: no connection could be made.
+        """
+        connection = await _connect(_ReadingConnection(self._probes))
+        try:
+            yield connection
+        finally:
+            await connection.close()
+
     async def dispose(self) -> None:
         """Close every connection."""
         await self._engine.dispose()
+        await self._probes.dispose()
 
 
 @asynccontextmanager
 async def open_database(settings: Settings) -> AsyncIterator[Database]:
     """Open the database of the settings, and close its connections at the end."""
-    database = Database(create_engine(settings))
+    engine = create_engine(settings)
+    one = {"database_pool_size": 1, "database_max_overflow": 0}
+    # Another connection to a database in memory would open another database.
+    is_in_memory = isinstance(engine.pool, StaticPool)
+    probes = None if is_in_memory else create_engine(settings.model_copy(update=one))
+    database = Database(engine, probes)
     try:
         yield database
     finally:

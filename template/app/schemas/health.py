@@ -3,6 +3,7 @@
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
+from pydantic.json_schema import SkipJsonSchema
 
 
 class Health(BaseModel):
@@ -10,10 +11,13 @@ class Health(BaseModel):
 
     status: Literal["ok"] = "ok"
     version: Annotated[str, Field(examples=["0.1.0"])]
+    commit: Annotated[str, Field(examples=["9fceb02"])] | SkipJsonSchema[None] = None
 
 
 class Readiness(BaseModel):
     """The process and all it depends on can serve requests."""
 
     status: Literal["ready"] = "ready"
-    checks: Annotated[dict[str, Literal["ok"]], Field(examples=[{"database": "ok"}])]
+    checks: Annotated[
+        dict[str, Literal["ok"]], Field(examples=[{"database": "ok", "migrations": "ok"}])
+    ]

@@ -2,10 +2,11 @@
 
 import asyncio
 
-from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
 
 from app.core.errors import UnavailableError
 from app.db.database import Database
+from app.db.migrations import APPLIED, is_behind
 from app.schemas.health import Readiness
 
 # Seconds; probes give up after two or three.
@@ -18,7 +19,7 @@ async def readiness(database: Database) -> Readiness:
     """Ask everything the service depends on.
 
     Raises:
-        UnavailableError: the database does not answer in time.
+        UnavailableError: the database does not answer in time, or its schema is behind this code.
     """
     answer = asyncio.create_task(_ask(database))
     await asyncio.wait({answer}, timeout=PATIENCE)
@@ -29,12 +30,17 @@ async def readiness(database: Database) -> Readiness:
         answer.add_done_callback(_forget)
         raise UnavailableError("The database does not answer in time.")
     await answer
-    return Readiness(checks={"database": "ok"})
+    return Readiness(checks={"database": "ok", "migrations": "ok"})
 
 
 async def _ask(database: Database) -> None:
-    async with database.reading() as connection:
-        await connection.execute(select(1))
+    try:
+        async with database.probing() as connection:
+            applied = set((await connection.execute(APPLIED)).scalars())
+    except SQLAlchemyError as error:
+        raise UnavailableError("The database's migrations cannot be read.") from error
+    if await asyncio.to_thread(is_behind, applied):
+        raise UnavailableError("The schema is behind this code: run the migrations.")
 
 
 def _forget(answer: asyncio.Task[None]) -> None:

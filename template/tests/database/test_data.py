@@ -243,25 +243,6 @@ async def until_ended(threads: set[threading.Thread]) -> None:
         await asyncio.to_thread(thread.join, timeout=5)
 
 
-async def test_readiness_says_what_was_asked(client: AsyncClient) -> None:
-    response = await client.get("/api/v1/ready")
-
-    assert response.json() == {"status": "ready", "checks": {"database": "ok"}}
-
-
-async def test_readiness_does_not_wait_for_a_connection_for_long(
-    real_database_url: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("app.services.health.PATIENCE", 0.5)
-    one = {"database_pool_size": 1, "database_max_overflow": 0}
-    app = create_app(settings.model_copy(update=database_settings(real_database_url) | one))
-
-    async with LifespanManager(app), client_of(app) as client:
-        async with app.state.database.reading():
-            assert (await client.get("/api/v1/ready")).status_code == 503
-        assert (await client.get("/api/v1/ready")).status_code == 200
-
-
 async def test_pool_is_as_large_as_configured(real_database_url: str) -> None:
     settings = Settings(
         **database_settings(real_database_url),

@@ -206,6 +206,12 @@ async def test_liveness(client: AsyncClient) -> None:
     assert response.json() == {"status": "ok", "version": __version__}
 
 
+async def test_liveness_shows_the_commit_of_the_build(settings: Settings) -> None:
+    app = create_app(settings.model_copy(update={"commit": "9fceb02"}))
+
+    assert (await get(app, "/api/v1/health")).json()["commit"] == "9fceb02"
+
+
 async def test_readiness(client: AsyncClient) -> None:
     response = await client.get("/api/v1/ready")
 
@@ -281,4 +287,4 @@ async def test_lifespan_may_run_again(settings: Settings) -> None:
 
     for _ in range(2):
         async with LifespanManager(app):
-            assert (await get(app, "/api/v1/ready")).status_code == 200
+            assert (await get(app, "/api/v1/health")).status_code == 200

@@ -72,6 +72,8 @@ class _OneConnection(Database):
         async with self.transaction() as connection:
             yield connection
 
+    probing = reading
+
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
         async with self._connection.begin_nested():

@@ -235,7 +235,7 @@ def shutdown_fits_the_grace_period(_: Delivery, manifests: Manifests) -> Iterato
         f"{BASE}/settings.env",
         ("DATABASE_POOL_SIZE=10", "DATABASE_POOL_SIZE=20"),
         ("WEB_CONCURRENCY=1", "WEB_CONCURRENCY=2"),
-        ("DATABASE_MAX_OVERFLOW=5", "DATABASE_MAX_OVERFLOW=10"),
+        ("DATABASE_MAX_OVERFLOW=4", "DATABASE_MAX_OVERFLOW=10"),
     ),
     faults(
         "kubernetes",

@@ -55,7 +55,7 @@ def application_is_the_entrypoint(delivery: Delivery) -> Iterator[str]:
     faults(
         "serverless",
         DOCUMENT,
-        ("enough for 19", "enough for 20"),
+        ("enough for 16", "enough for 20"),
         ("`DATABASE_POOL_RECYCLE=300`", "`DATABASE_POOL_RECYCLE`"),
     ),
 )

@@ -45,6 +45,8 @@ class HttpSettings(SettingsGroup):
     log_level: Annotated[LogLevel, IGNORE_CASE] = "info"
     # For a person in development, for a log collector elsewhere.
     log_format: Annotated[LogFormat, IGNORE_CASE] = Field(default_factory=_default_log_format)
+    # The commit of the build, which /api/v1/health shows.
+    commit: Annotated[str, Field(max_length=100)] = ""
     docs_enabled: bool = Field(default_factory=_is_not_production)
 
     allowed_hosts: Annotated[TextList, AfterValidator(_check_hosts)] = Field([])
