@@ -54,12 +54,14 @@ def list_keys(
     for key in page.items:
         state = "active" if key.is_active else "revoked"
         expiry = f"expires {key.expires_at:%Y-%m-%d}" if key.expires_at else "does not expire"
-        typer.echo(f"{key.id}  {key.prefix}  {state}  {expiry}  {','.join(key.scopes)}  {key.name}")
+        maker = f"made by {key.created_by}" if key.created_by else "made by the operator"
+        scopes = ",".join(key.scopes)
+        typer.echo(f"{key.id}  {key.prefix}  {state}  {expiry}  {maker}  {scopes}  {key.name}")
 
 
 @api_keys_cli.command()
 def revoke(key: Annotated[str, typer.Argument(help="Its id or its prefix.")]) -> None:
-    """Refuse a key from now on."""
+    """Refuse a key, and all keys that descend from it, from now on."""
     with faults_in_one_line():
         asyncio.run(_revoke(_id_or_prefix(key)))
     typer.echo("Revoked.")

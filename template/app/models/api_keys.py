@@ -1,6 +1,7 @@
 """API keys."""
 
 from datetime import datetime
+from uuid import UUID
 
 from sqlalchemy import JSON, Index, true
 from sqlmodel import Field
@@ -20,6 +21,10 @@ class ApiKey(Table, table=True):
     prefix: str = Field(max_length=12, unique=True)
     digest: str = Field(max_length=64)
     scopes: list[str] = Field(sa_type=JSON)
+    # The key that made it, and that takes it along when it is revoked; NULL for the operator's.
+    created_by: UUID | None = Field(
+        default=None, foreign_key="api_keys.id", ondelete="CASCADE", index=True
+    )
     expires_at: datetime | None = Field(default=None, sa_type=Timestamp)
     # To the minute.
     last_used_at: datetime | None = Field(default=None, sa_type=Timestamp)

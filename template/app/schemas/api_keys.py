@@ -38,6 +38,7 @@ class ApiKeyRead(BaseModel):
     prefix: str
     scopes: list[Scope]
     is_active: bool
+    created_by: UUID | None = Field(description="The key that made it; null for the operator's.")
     created_at: datetime
     expires_at: datetime | None
     last_used_at: datetime | None

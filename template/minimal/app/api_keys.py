@@ -2,19 +2,22 @@
 
 import hashlib
 import hmac
+import json
 import logging
 import math
 import re
 import secrets
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import unquote_plus
 
 import typer
-from fastapi import FastAPI, Request, Security
+from fastapi import FastAPI, Request, Response, Security
+from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
 from fastapi.security import APIKeyHeader, SecurityScopes
 from limits import parse
 from limits.aio.storage import MemoryStorage, RedisStorage
@@ -83,6 +86,28 @@ async def check_key(
         raise HTTPException(429, Code.RATE_LIMITED, {"Retry-After": str(retry_after)})
     if not key.scopes.issuperset(required.scopes):
         raise HTTPException(403, Code.INSUFFICIENT_SCOPE)
+    request.state.may_read = "items:read" in key.scopes
+
+
+class ScopedRoute(APIRoute):
+    """A route that answers a key without the scope `items:read` with the id alone.
+
+    Otherwise a key with `items:write` could read an item by changing nothing of it.
+    """
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def handle_scoped(request: Request) -> Response:
+            response = await handle(request)
+            if request.state.may_read or not response.body:
+                return response
+            reduced = JSONResponse({"id": json.loads(bytes(response.body))["id"]}, response.status_code)
+            own = {name for name, _ in reduced.raw_headers}
+            reduced.raw_headers += [each for each in response.raw_headers if each[0] not in own]
+            return reduced
+
+        return handle_scoped
 
 
 class RateLimiter:

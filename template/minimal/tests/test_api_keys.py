@@ -120,6 +120,22 @@ async def send(client: AsyncClient, method: str, path: str, key: str) -> tuple[i
     return response.status_code, response.json()["code"] if response.is_error else None
 
 
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH"])
+async def test_key_that_may_not_read_is_shown_the_id_alone(
+    client: AsyncClient, keys: Keys, method: str
+) -> None:
+    item = (await client.post(ITEMS, json={"title": "Milk", "description": "secret"})).json()
+    path = ITEMS if method == "POST" else f"{ITEMS}/{item['id']}"
+    body = {} if method == "PATCH" else {"title": "Milk"}
+    headers = {"X-API-Key": keys.create("items:write")}
+
+    response = await client.request(method, path, json=body, headers=headers)
+
+    assert response.status_code == (201 if method == "POST" else 200)
+    assert response.json().keys() == {"id"}
+    assert ("Location" in response.headers) == (method == "POST")
+
+
 async def test_refused_write_changes_nothing(client: AsyncClient, keys: Keys) -> None:
     reader = {"X-API-Key": keys.create("items:read")}
 

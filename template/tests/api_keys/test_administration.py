@@ -1,5 +1,6 @@
 """Keys made, listed and revoked: over HTTP and from the command line."""
 
+import asyncio
 import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from asgi_lifespan import LifespanManager
 from fastapi import FastAPI
 from httpx import AsyncClient
 from pydantic import SecretStr
@@ -18,9 +20,13 @@ from app.cli import api_keys
 from app.cli.main import cli
 from app.core.security.api_keys import new_key
 from app.core.settings import Settings
+from app.main import create_app
 from app.models import ApiKey
-from app.services.api_keys.stored import prefix_of
+from app.schemas.api_keys import ApiKeyCreate
+from app.services.api_keys.errors import InvalidApiKeyError
+from app.services.api_keys.stored import ApiKeyService, prefix_of
 from tests.support.api_keys import Keys
+from tests.support.clients import client_of
 
 _KEYS = "/api/v1/api-keys"
 _ITEMS = "/api/v1/items"
@@ -136,6 +142,72 @@ async def test_revoked_key_is_refused_at_once(administrator: AsyncClient) -> Non
     assert answer.json()["detail"] == unknown.json()["detail"]
 
 
+async def _made_by(client: AsyncClient, maker: str) -> dict[str, Any]:
+    new = {"name": "made", "scopes": ["items:read", "keys:admin"]}
+    response = await client.post(_KEYS, json=new, headers={"X-API-Key": maker})
+    assert response.status_code == 201
+    made: dict[str, Any] = response.json()
+    return made
+
+
+async def test_key_names_the_key_that_made_it(administrator: AsyncClient) -> None:
+    child = await _made_by(administrator, administrator.headers["X-API-Key"])
+
+    listed = (await administrator.get(_KEYS)).json()["items"]
+
+    makers = {key["id"]: key["created_by"] for key in listed}
+    assert makers[makers[child["id"]]] is None
+
+
+async def test_revoked_key_takes_along_all_that_descend_from_it(
+    administrator: AsyncClient, keys: Keys
+) -> None:
+    root = await keys.make("items:read", "keys:admin")
+    child = await _made_by(administrator, root)
+    grandchild = await _made_by(administrator, child["key"])
+    great_grandchild = await _made_by(administrator, grandchild["key"])
+    sibling = await _made_by(administrator, root)
+
+    await administrator.delete(f"{_KEYS}/{child['id']}")
+
+    descendants = [child["key"], grandchild["key"], great_grandchild["key"]]
+    others = [root, sibling["key"], administrator.headers["X-API-Key"]]
+    statuses = [
+        (await administrator.get(_ITEMS, headers={"X-API-Key": key})).status_code
+        for key in [*descendants, *others]
+    ]
+    assert statuses == [401] * 3 + [200] * 3
+
+
+async def test_key_that_is_revoked_meanwhile_makes_no_key(app: FastAPI, keys: Keys) -> None:
+    maker = await keys.make("items:read", "keys:admin")
+    settings = app.state.settings
+    async with app.state.database.transaction() as connection:
+        service = ApiKeyService(connection, settings)
+        caller = await service.authenticate([maker])
+        await service.revoke(caller.id)
+
+        with pytest.raises(InvalidApiKeyError):
+            await service.create(ApiKeyCreate.model_validate(_NEW), caller)
+
+
+async def test_no_key_outlives_its_maker_when_both_happen_at_once(real_database_url: str) -> None:
+    settings = Settings(database_url=real_database_url)
+    app = create_app(settings)
+    async with LifespanManager(app), client_of(app) as client:
+        root = await Keys(app).make("items:read", "keys:admin")
+        child = await _made_by(client, root)
+
+        await asyncio.gather(
+            *(client.post(_KEYS, json=_NEW, headers={"X-API-Key": child["key"]}) for _ in range(6)),
+            client.delete(f"{_KEYS}/{child['id']}", headers={"X-API-Key": root}),
+        )
+
+        listed = (await client.get(_KEYS, headers={"X-API-Key": root})).json()["items"]
+    active = [key for key in listed if key["is_active"]]
+    assert [key["prefix"] for key in active] == [prefix_of(root)]
+
+
 async def test_last_use_is_recorded_by_reads_too(app: FastAPI, client: AsyncClient) -> None:
     key = client.headers["X-API-Key"]
     before = await _row(app, key)
@@ -202,7 +274,7 @@ def test_operator_makes_lists_and_revokes_a_key(run: Run) -> None:
 def test_key_of_the_operator_may_do_everything_with_items_unless_told(run: Run) -> None:
     [key_id] = re.findall(r"Id: (\S+)", run("create"))
 
-    assert "does not expire  items:read,items:write  unnamed" in run("list")
+    assert "does not expire  made by the operator  items:read,items:write  unnamed" in run("list")
     assert run("revoke", key_id) == "Revoked.\n"
 
 

@@ -115,6 +115,37 @@ async def _send(client: AsyncClient, method: str, path: str, key: str) -> tuple[
     return response.status_code, response.json()["code"] if response.is_error else None
 
 
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH"])
+async def test_key_that_may_not_read_is_shown_the_id_alone(
+    client: AsyncClient, keys: Keys, method: str
+) -> None:
+    item = (await client.post(_ITEMS, json={"title": "Milk", "description": "secret"})).json()
+    path = _ITEMS if method == "POST" else f"{_ITEMS}/{item['id']}"
+    headers = {"X-API-Key": await keys.make("items:write")}
+    body = {} if method == "PATCH" else {"title": "Milk"}
+
+    response = await client.request(method, path, json=body, headers=headers)
+
+    assert response.status_code == (201 if method == "POST" else 200)
+    assert response.json().keys() == {"id"}
+    assert ("Location" in response.headers) == (method == "POST")
+
+
+def test_every_response_to_a_write_may_be_the_id_alone(app: FastAPI) -> None:
+    # The router of a new resource needs `route_class=ScopedRoute`.
+    shown = [
+        response["content"]["application/json"]["schema"]
+        for operations in app.openapi()["paths"].values()
+        for operation in operations.values()
+        if ":write" in str(operation.get("security"))
+        for code, response in operation["responses"].items()
+        if code in {"200", "201"}
+    ]
+
+    assert shown
+    assert all({"$ref": "#/components/schemas/Written"} in schema["anyOf"] for schema in shown)
+
+
 async def test_refused_write_changes_nothing(client: AsyncClient, keys: Keys) -> None:
     reader = {"X-API-Key": await keys.make("items:read")}
 

@@ -40,5 +40,5 @@ async def list_api_keys(
     responses=problem_responses(ApiKeyNotFoundError),
 )
 async def revoke_api_key(key_id: UUID, keys: ApiKeys, administrator: KeyAdministrator) -> None:
-    """Refuse a key from now on."""
+    """Refuse a key, and all keys that descend from it, from now on."""
     await keys.revoke(key_id, administrator)

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.orm import aliased
 from sqlmodel import col
 
 from app.core.errors import ForbiddenError, NotFoundError, UnavailableError
@@ -44,8 +45,29 @@ _PAGE = (
     .offset(sa.bindparam("skip"))
 )
 _REVOKE = sa.update(ApiKey).where(col(ApiKey.is_active).is_(True)).values(is_active=False)
-_REVOKE_ID = _REVOKE.where(col(ApiKey.id) == sa.bindparam("key_id"))
-_REVOKE_PREFIX = _REVOKE.where(col(ApiKey.prefix) == sa.bindparam("key_prefix"))
+_REVOKE_ID = _REVOKE.where(col(ApiKey.id) == sa.bindparam("key_id")).returning(col(ApiKey.id))
+_REVOKE_PREFIX = _REVOKE.where(col(ApiKey.prefix) == sa.bindparam("key_prefix")).returning(
+    col(ApiKey.id)
+)
+_made = aliased(ApiKey)
+_DESCENDANTS = (
+    sa.select(col(_made.id))
+    .where(col(_made.created_by) == sa.bindparam("key_id"))
+    .cte(recursive=True)
+)
+_DESCENDANTS = _DESCENDANTS.union(
+    sa.select(col(_made.id)).join(_DESCENDANTS, col(_made.created_by) == _DESCENDANTS.c.id)
+)
+_REVOKE_DESCENDANTS = _REVOKE.where(col(ApiKey.id).in_(sa.select(_DESCENDANTS.c.id))).returning(
+    col(ApiKey.id)
+)
+# Changes nothing, but a parallel revocation waits until the new key can be seen.
+_LOCK_MAKER = (
+    sa.update(ApiKey)
+    .where(col(ApiKey.id) == sa.bindparam("key_id"), col(ApiKey.is_active).is_(True))
+    .values(updated_at=col(ApiKey.updated_at))
+    .returning(col(ApiKey.id))
+)
 _NOTE_USE = (
     sa.update(ApiKey)
     .where(
@@ -129,12 +151,15 @@ class ApiKeyService:
 
         Raises:
             BroaderKeyError: the new key would have more scopes than its maker, or last longer.
+            InvalidApiKeyError: the maker has just been revoked.
         """
         expires_at = maker.expires_at if maker else None
         if data.expires_in_days is not None:
             expires_at = datetime.now(UTC) + timedelta(days=data.expires_in_days)
         if maker is not None:
             _refuse_broader(data.scopes, expires_at, maker)
+            if await self._connection.scalar(_LOCK_MAKER, {"key_id": maker.id}) is None:
+                raise InvalidApiKeyError
         key = new_key()
         values = {
             "id": uuid4(),
@@ -142,6 +167,7 @@ class ApiKeyService:
             "prefix": prefix_of(key),
             "digest": digest_of(key, self._pepper),
             "scopes": sorted(set(data.scopes)),
+            "created_by": maker.id if maker else None,
             "expires_at": expires_at,
         }
         row = (await self._connection.execute(_CREATE, values)).one()
@@ -162,17 +188,20 @@ class ApiKeyService:
         )
 
     async def revoke(self, key: UUID | str, by: Caller | None = None) -> None:
-        """Refuse the key with this id, or prefix, from now on.
+        """Refuse the key with this id, or prefix, and all keys that descend from it, from now on.
 
         Raises:
             ApiKeyNotFoundError: there is none, or it is revoked already.
         """
         if isinstance(key, UUID):
-            result = await self._connection.execute(_REVOKE_ID, {"key_id": key})
+            key_id = await self._connection.scalar(_REVOKE_ID, {"key_id": key})
         else:
-            result = await self._connection.execute(_REVOKE_PREFIX, {"key_prefix": key})
-        if result.rowcount == 0:
+            key_id = await self._connection.scalar(_REVOKE_PREFIX, {"key_prefix": key})
+        if key_id is None:
             raise ApiKeyNotFoundError(key)
+        # Until none is left: a descendant may have made another key meanwhile.
+        while await self._connection.scalar(_REVOKE_DESCENDANTS, {"key_id": key_id}) is not None:
+            pass
         if by is not None:
             _log.info("api_key_revoked", id=str(key), by=str(by.id))
 
