@@ -102,7 +102,8 @@ class ScopedRoute(APIRoute):
             response = await handle(request)
             if request.state.may_read or not response.body:
                 return response
-            reduced = JSONResponse({"id": json.loads(bytes(response.body))["id"]}, response.status_code)
+            content = json.loads(bytes(response.body))
+            reduced = JSONResponse({"id": content["id"]}, response.status_code)
             own = {name for name, _ in reduced.raw_headers}
             reduced.raw_headers += [each for each in response.raw_headers if each[0] not in own]
             return reduced
