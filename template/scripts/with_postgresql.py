@@ -52,8 +52,8 @@ def main(command: list[str]) -> int:
     environment = (settings.get("ENVIRONMENT") or "development").lower()
     if environment in {"development", "test"} and not settings.get("DATABASE_URL"):
         url = os.environ["DATABASE_URL"] = start_server()
-        print(f"PostgreSQL: DATABASE_URL={url}", file=sys.stderr)  # noqa: T201
-    process = subprocess.Popen(command)  # noqa: S603, it is the caller's own command
+        print(f"PostgreSQL: DATABASE_URL={url}", file=sys.stderr)
+    process = subprocess.Popen(command)
     code = process.wait()
     return code if code >= 0 else 128 - code
 
