@@ -8,7 +8,7 @@ from sqlmodel import SQLModel
 
 import app.models  # noqa: F401, so that every table is known
 from app.core.logging import configure_logging
-from app.core.settings import get_settings
+from app.core.settings import DatabaseSettings, load_settings
 from app.db import sqlite
 from app.db.autogenerate import PLUGINS, arrange, render_item
 from app.db.engine import create_engine
@@ -32,9 +32,9 @@ def migrate(connection: Connection) -> None:
             sqlite.check_foreign_keys(connection)
 
 
-async def migrate_configured_database() -> None:
+async def migrate_configured_database(settings: DatabaseSettings) -> None:
     """Run the migrations on the database of the settings."""
-    engine = create_engine(get_settings(), for_migrations=True)
+    engine = create_engine(settings, for_migrations=True)
     try:
         async with engine.connect() as connection:
             await connection.run_sync(migrate)
@@ -46,5 +46,7 @@ async def migrate_configured_database() -> None:
 if (given := context.config.attributes.get("connection")) is not None:
     migrate(given)
 else:
-    configure_logging(get_settings())
-    asyncio.run(migrate_configured_database())
+    # A migration needs the database, and no other setting.
+    database_settings = load_settings(DatabaseSettings)
+    configure_logging(database_settings)
+    asyncio.run(migrate_configured_database(database_settings))

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 from sqlalchemy.pool import StaticPool
 
 from app.core.errors import UnavailableError
-from app.core.settings import Settings
+from app.core.settings import DatabaseSettings
 from app.db.engine import create_engine, transactional
 
 
@@ -69,7 +69,7 @@ class Database:
 
 
 @asynccontextmanager
-async def open_database(settings: Settings) -> AsyncIterator[Database]:
+async def open_database(settings: DatabaseSettings) -> AsyncIterator[Database]:
     """Open the database of the settings, and close its connections at the end."""
     engine = create_engine(settings)
     one = {"database_pool_size": 1, "database_max_overflow": 0}

@@ -16,11 +16,17 @@ from app.core.settings import Settings
 from tests.support.accounts import PASSWORD
 
 
+def configure(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
+    """Give the commands these settings."""
+    monkeypatch.setattr(users, "get_settings", lambda: settings)
+    monkeypatch.setattr(users, "load_settings", lambda _: settings)
+
+
 @pytest.fixture
 def database(real_database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The database that the commands work on."""
     settings = Settings(database_url=SecretStr(real_database_url))
-    monkeypatch.setattr(users, "get_settings", lambda: settings)
+    configure(monkeypatch, settings)
 
 
 def run(*arguments: str, given: str | None = None) -> Result:
@@ -116,7 +122,7 @@ def test_database_without_tables_is_told_of_in_one_line(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, arguments: tuple[str, ...]
 ) -> None:
     settings = Settings(database_url=SecretStr(f"sqlite+aiosqlite:///{tmp_path}/app.db"))
-    monkeypatch.setattr(users, "get_settings", lambda: settings)
+    configure(monkeypatch, settings)
 
     result = run(*arguments, given=f"{PASSWORD}\n")
 

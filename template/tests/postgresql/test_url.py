@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from app.core.settings import Environment, Settings
+from app.core.settings import DatabaseSettings, Environment, Settings, load_settings
 from app.core.settings.database import async_database_url
 from tests.support import postgresql
 
@@ -89,3 +89,14 @@ def test_database_for_tests_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TEST_DATABASE_URL", "postgres://u@host/app_test")
 
     assert postgresql.server_url().drivername == "postgresql+asyncpg"
+
+
+def test_migrations_and_purges_need_no_other_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that what runs them in production holds no other secret."""
+    monkeypatch.setenv("ENVIRONMENT", "production")
+    monkeypatch.setenv("DATABASE_URL", "postgresql+asyncpg://app@database/app")
+
+    settings = load_settings(DatabaseSettings)
+
+    assert settings.environment is Environment.PRODUCTION
+    assert settings.database_url.get_secret_value() == "postgresql+asyncpg://app@database/app"

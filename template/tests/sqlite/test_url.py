@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from app.core.settings import Environment, Settings
+from app.core.settings import DatabaseSettings, Environment, Settings, load_settings
 from app.core.settings.database import async_database_url
 
 
@@ -58,3 +58,14 @@ def test_deployed_service_has_no_default() -> None:
 
     [fault] = [fault for fault in refused.value.errors() if fault["loc"] == ("database_url",)]
     assert "is missing" in fault["msg"]
+
+
+def test_migrations_and_purges_need_no_other_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that what runs them in production holds no other secret."""
+    monkeypatch.setenv("ENVIRONMENT", "production")
+    monkeypatch.setenv("DATABASE_URL", "sqlite+aiosqlite:////data/app.db")
+
+    settings = load_settings(DatabaseSettings)
+
+    assert settings.environment is Environment.PRODUCTION
+    assert settings.database_url.get_secret_value() == "sqlite+aiosqlite:////data/app.db"

@@ -41,7 +41,7 @@ def image_runs_as_a_numeric_user(delivery: Delivery) -> Iterator[str]:
     faults(
         "standard",
         DOCKERFILE,
-        ("ENV ENVIRONMENT", "ENV RSA_PRIVATE_KEY_CONTENT=x \\\n    ENVIRONMENT"),
+        ("    ENVIRONMENT=", "    RSA_PRIVATE_KEY_CONTENT=x \\\n    ENVIRONMENT="),
         ("ARG PYTHON_VERSION=", "ARG DATABASE_URL\nARG PYTHON_VERSION="),
     ),
 )

@@ -6,16 +6,20 @@ import sys
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Final, NoReturn, Self
+from typing import Annotated, Any, Final, Literal, NoReturn, Self
 
 from pydantic import (
     BeforeValidator,
+    Field,
     ModelWrapValidatorHandler,
     ValidationError,
     model_validator,
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+LogLevel = Literal["debug", "info", "warning", "error", "critical"]
+LogFormat = Literal["console", "json"]
 
 # The exit code that tells uvicorn's supervisor to stop. After any other code it would restart its
 # workers again and again.
@@ -84,10 +88,15 @@ class Environment(StrEnum):
         return self in {Environment.STAGING, Environment.PRODUCTION}
 
 
+def _default_log_format(data: dict[str, Any]) -> LogFormat:
+    return "console" if data["environment"] is Environment.DEVELOPMENT else "json"
+
+
 class SettingsGroup(BaseSettings):
     """A group of settings, read from the environment, then from `.env`.
 
-    Groups are mixed into one flat class, `Settings`.
+    Groups are mixed into one flat class, `Settings`. A command that needs one group alone loads
+    that one, and needs no other variable.
     """
 
     model_config = SettingsConfigDict(
@@ -100,6 +109,9 @@ class SettingsGroup(BaseSettings):
     )
 
     environment: Annotated[Environment, IGNORE_CASE] = Environment.DEVELOPMENT
+    log_level: Annotated[LogLevel, IGNORE_CASE] = "info"
+    # For a person in development, for a log collector elsewhere.
+    log_format: Annotated[LogFormat, IGNORE_CASE] = Field(default_factory=_default_log_format)
 
     def faults(self) -> Iterator[tuple[str, str]]:
         """Yield (setting, message) for each fault that depends on several settings.

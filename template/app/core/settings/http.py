@@ -1,15 +1,12 @@
-"""Settings of the HTTP server: logs, documentation, hosts, origins, bodies."""
+"""Settings of the HTTP server: documentation, hosts, origins, bodies."""
 
 import re
 from collections.abc import Iterator
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, Field, PositiveInt
 
-from app.core.settings.base import IGNORE_CASE, Environment, SettingsGroup, TextList
-
-LogLevel = Literal["debug", "info", "warning", "error", "critical"]
-LogFormat = Literal["console", "json"]
+from app.core.settings.base import Environment, SettingsGroup, TextList
 
 NAME: Final = r"([a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])"
 _PORT: Final = r"(:[1-9][0-9]{0,4})?"
@@ -31,10 +28,6 @@ def _check_origins(origins: list[str]) -> list[str]:
     return origins
 
 
-def _default_log_format(data: dict[str, Any]) -> LogFormat:
-    return "console" if data["environment"] is Environment.DEVELOPMENT else "json"
-
-
 def _is_not_production(data: dict[str, Any]) -> bool:
     return data["environment"] is not Environment.PRODUCTION
 
@@ -42,9 +35,6 @@ def _is_not_production(data: dict[str, Any]) -> bool:
 class HttpSettings(SettingsGroup):
     """Settings of the HTTP server."""
 
-    log_level: Annotated[LogLevel, IGNORE_CASE] = "info"
-    # For a person in development, for a log collector elsewhere.
-    log_format: Annotated[LogFormat, IGNORE_CASE] = Field(default_factory=_default_log_format)
     # The commit of the build, which /api/v1/health shows.
     commit: Annotated[str, Field(max_length=100)] = ""
     docs_enabled: bool = Field(default_factory=_is_not_production)

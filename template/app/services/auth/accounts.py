@@ -14,6 +14,7 @@ from sqlmodel import col
 from app.core.security.passwords import hash_password, verify_password
 from app.core.security.tokens import Claims, InvalidTokenError, Tokens, TokenType
 from app.core.settings import Settings
+from app.core.settings.mail import MailSettings
 from app.db.database import Database
 from app.db.types import Timestamp, server_now
 from app.models import LoginSession, Role, User
@@ -329,7 +330,7 @@ class AccountService:
             return result.one_or_none()
 
 
-async def purge_unverified(connection: AsyncConnection, settings: Settings) -> int:
+async def purge_unverified(connection: AsyncConnection, settings: MailSettings) -> int:
     """Delete accounts whose address nobody has verified, and return how many there were.
 
     They are closed, or older than `UNVERIFIED_ACCOUNT_DAYS` and without a session. Without a mail
