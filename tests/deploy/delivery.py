@@ -27,6 +27,8 @@ _NAMES = {
     "docs/deployment.md",
     "pyproject.toml",
     "renovate.json",
+    "scripts/copier.txt",
+    "scripts/deploy_to_vercel.sh",
     "vercel.json",
 }
 
@@ -40,8 +42,23 @@ class Job:
     variables: dict[str, str]
     services: list[str]
     needs: set[str]
+    environment: str
+    """Whose secrets it may see; empty for none."""
+    secrets: set[str]
+    """Those that its steps are given, by name; on GitLab, any of its environment are."""
+    permissions: set[str]
+    """What it may write, on GitHub."""
     is_scheduled: bool
-    is_for_main_only: bool
+    is_for_releases_only: bool
+    """Runs for what is merged or tagged, and for nothing else."""
+
+    @property
+    def runs_downloaded_code(self) -> bool:
+        """Dependencies, what an image is built from, or what a template renders."""
+        commands = (
+            r"\b(make (lint|test)|uv run|uvx|npx|npm|docker (build|run|compose)|bin/copier)\b"
+        )
+        return bool(re.search(commands, "\n".join(self.scripts)))
 
 
 @dataclass(frozen=True)
@@ -170,8 +187,15 @@ class Delivery:
                     {key: str(value) for env in variables for key, value in env.items()},
                     [service["image"] for service in job.get("services", {}).values()],
                     set(job.get("needs", [])),
+                    job.get("environment", ""),
+                    set(re.findall(r"secrets\.\w+|github\.token", str(variables))),
+                    {
+                        name
+                        for name, right in job.get("permissions", {}).items()
+                        if right == "write"
+                    },
                     is_scheduled="schedule" in triggers,
-                    is_for_main_only=job.get("if") == "github.event_name == 'push'",
+                    is_for_releases_only=job.get("if") == "github.event_name == 'push'",
                 )
 
     def _jobs_of_gitlab(self) -> Iterator[Job]:
@@ -179,6 +203,7 @@ class Delivery:
             if not isinstance(job, dict) or "script" not in job:
                 continue
             conditions = [rule["if"] for rule in job["rules"]]
+            environment = job.get("environment", "")
             yield Job(
                 name,
                 [*job.get("before_script", []), *job["script"]],
@@ -188,8 +213,11 @@ class Delivery:
                     for entry in job.get("services", [])
                 ],
                 set(job.get("needs", [])),
+                environment["name"] if isinstance(environment, dict) else environment,
+                set(re.findall(r"\$(\w+_(?:TOKEN|PASSWORD))", "\n".join(job["script"]))),
+                set(),
                 is_scheduled='$CI_PIPELINE_SOURCE == "schedule"' in conditions,
-                is_for_main_only=all(
+                is_for_releases_only=all(
                     condition.startswith("$CI_COMMIT_BRANCH == $CI_DEFAULT_BRANCH && ")
                     for condition in conditions
                 ),

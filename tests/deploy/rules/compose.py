@@ -66,23 +66,35 @@ def secrets_come_from_the_environment(delivery: Delivery) -> Iterator[str]:
         ("${SMTP_HOST:?your mail server", "mailpit #"),
         ("${PUBLIC_URL:-https://localhost:${HTTPS_PORT:-8443}}", "https://localhost"),
         ("ENVIRONMENT: production", "ENVIRONMENT: ${ENVIRONMENT:-staging}"),
-        ("    env_file: *env_file\n    environment: *settings\n", "    environment: *settings\n"),
+        ("    env_file: *env_file\n    environment:\n", "    environment:\n"),
+        ("      DATABASE_URL: *database_url\n", "      <<: *settings\n"),
+        ("    command: [alembic", "    env_file: *env_file\n    command: [alembic"),
         ("    network_mode: none\n", "    network_mode: none\n    env_file: *env_file\n"),
     ),
 )
 def settings_come_from_the_env_file(delivery: Delivery) -> Iterator[str]:
     """From `.env`, but for those that follow from the other services."""
-    fixed = {"ENVIRONMENT", "DATABASE_URL", "FORWARDED_ALLOW_IPS", "RATE_LIMIT_STORAGE_URI"}
+    fixed = {
+        "DATABASE_URL",
+        "ENVIRONMENT",
+        "FORWARDED_ALLOW_IPS",
+        "PORT",
+        "RATE_LIMIT_STORAGE_URI",
+        "UVICORN_PORT",
+    }
     if not delivery.has_postgresql:
         fixed.add("WEB_CONCURRENCY")
     for name, service in delivery.services.items():
-        is_ours = name in {"app", "migrate"}
-        if service.get("env_file") != ([{"path": ".env", "required": False}] if is_ours else None):
+        env_file = [{"path": ".env", "required": False}] if name == "app" else None
+        if service.get("env_file") != env_file:
             yield f"{name} does not read .env, or should not"
-        for variable, value in service.get("environment", {}).items() if is_ours else ():
+        variables = service.get("environment", {})
+        for variable, value in variables.items() if name == "app" else ():
             if variable not in fixed and not str(value).startswith(f"${{{variable}:"):
                 yield f"{name} sets {variable} itself"
-        if is_ours and service["environment"]["ENVIRONMENT"] != "production":
+        if name == "migrate" and set(variables) != {"ENVIRONMENT", "DATABASE_URL"}:
+            yield "a migration has more than the database"
+        if name in {"app", "migrate"} and variables["ENVIRONMENT"] != "production":
             yield f"{name} may start half configured"
 
 
@@ -110,7 +122,7 @@ def mail_reaches_the_mailbox_only_when_asked(delivery: Delivery) -> Iterator[str
         COMPOSE,
         ("    image: postgres:18\n    logging: *logging\n", "    image: postgres:18\n"),
         ("    image: nginx:1.30-alpine\n    logging: *logging\n", "    image: nginx:1.30-alpine\n"),
-        ("  build: .\n  logging: *logging\n", "  build: .\n"),
+        ("-}\n  logging: *logging\n", "-}\n"),
         ("    max-size: 10m\n", ""),
         ('    max-file: "5"\n', ""),
     ),

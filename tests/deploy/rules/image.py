@@ -134,7 +134,12 @@ def health_check_requests_an_existing_route(delivery: Delivery) -> Iterator[str]
         ("'127.0.0.1', port", "'127.0.0.1', 8000"),
         ("environ['PORT']", "8000"),
     ),
-    faults("standard", "compose.yaml", ("PORT: 8000", "PORT: 8001")),
+    faults(
+        "standard",
+        "compose.yaml",
+        ("      PORT: 8000", "      PORT: 8001"),
+        ("      UVICORN_PORT: 8000\n", ""),
+    ),
     faults(
         "standard",
         NGINX,
@@ -149,8 +154,10 @@ def ports_agree(delivery: Delivery) -> Iterator[str]:
         yield "HEALTHCHECK does not follow PORT"
     if "UVICORN_PORT" in delivery.image_variables:
         yield "UVICORN_PORT hides the PORT of a platform"
-    if str(delivery.services["app"]["environment"].get("PORT")) != delivery.port:
-        yield "Compose lets .env choose the port"
+    variables = delivery.services["app"]["environment"]
+    for name in ("PORT", "UVICORN_PORT"):
+        if str(variables.get(name)) != delivery.port:
+            yield "Compose lets .env choose the port"
     if f"server app:{delivery.port};" not in delivery.nginx:
         yield "nginx connects to another"
     published = {entry.rpartition(":")[2] for entry in delivery.services["nginx"]["ports"]}

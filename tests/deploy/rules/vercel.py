@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from tests.deploy.connections import AVAILABLE, per_process
 from tests.deploy.delivery import Delivery
-from tests.deploy.rule import DOCUMENT, GITHUB, GITLAB, faults, rule
+from tests.deploy.rule import DOCUMENT, faults, rule
 
 
 @rule(
@@ -43,33 +43,24 @@ def application_is_the_entrypoint(delivery: Delivery) -> Iterator[str]:
 @rule(
     faults(
         "serverless",
-        GITHUB,
-        ("--env DATABASE_POOL_SIZE=2 ", ""),
-        ("DATABASE_MAX_OVERFLOW=3", "DATABASE_MAX_OVERFLOW=10"),
-    ),
-    faults(
-        "serverless-gitlab",
-        GITLAB,
-        ("--env DATABASE_POOL_SIZE=2 ", ""),
-    ),
-    faults(
-        "serverless",
         DOCUMENT,
         ("enough for 16", "enough for 20"),
         ("`DATABASE_POOL_RECYCLE=300`", "`DATABASE_POOL_RECYCLE`"),
+        ("`DATABASE_MAX_OVERFLOW=3`", "`DATABASE_MAX_OVERFLOW=10`"),
+    ),
+    faults(
+        "serverless-gitlab",
+        DOCUMENT,
+        ("`DATABASE_POOL_SIZE=2`", ""),
     ),
 )
 def instances_open_few_connections(delivery: Delivery) -> Iterator[str]:
     if "vercel.json" not in delivery.files or not delivery.has_postgresql:
         return
-    places = {"document": re.findall(r"`(DATABASE_\w+)=(\d+)`", delivery.document)}
-    if delivery.jobs:
-        places["pipeline"] = re.findall(r"--env (DATABASE_\w+)=(\d+)", delivery.scripts)
-    for place, pairs in places.items():
-        given = dict(pairs)
-        if given.keys() != {"DATABASE_POOL_SIZE", "DATABASE_MAX_OVERFLOW", "DATABASE_POOL_RECYCLE"}:
-            yield f"{place}: {given}"
-            continue
-        instances = AVAILABLE // per_process(given, delivery.application)
-        if f"enough for {instances} at a time" not in delivery.document:
-            yield f"{place}: enough for {instances}"
+    given = dict(re.findall(r"`(DATABASE_\w+)=(\d+)`", delivery.document))
+    if given.keys() != {"DATABASE_POOL_SIZE", "DATABASE_MAX_OVERFLOW", "DATABASE_POOL_RECYCLE"}:
+        yield str(given)
+        return
+    instances = AVAILABLE // per_process(given, delivery.application)
+    if f"enough for {instances} at a time" not in delivery.document:
+        yield f"enough for {instances}"
