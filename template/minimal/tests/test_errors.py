@@ -247,11 +247,11 @@ def test_operations_are_named_as_their_functions(app: FastAPI) -> None:
     names = {operation["operationId"] for _, _, operation in operations(app)}
 
     assert names == {
-        "get_health",
-        "get_readiness",
+        "read_health",
+        "read_readiness",
         "create_item",
         "list_items",
-        "get_item",
+        "read_item",
         "replace_item",
         "update_item",
         "delete_item",
