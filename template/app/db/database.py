@@ -29,7 +29,7 @@ class Database:
         Raises:
             UnavailableError: no connection could be made.
         """
-        connection = await _connect(_ReadingConnection(self._engine))
+        connection = await _connect(ReadingConnection(self._engine))
         try:
             yield connection
         finally:
@@ -83,21 +83,30 @@ async def open_database(settings: DatabaseSettings) -> AsyncIterator[Database]:
         await database.dispose()
 
 
-class _ReadingConnection(AsyncConnection):
-    """Rests in autocommit, as the pool has it, and so refuses what changes something.
+class ReadingConnection(AsyncConnection):
+    """A connection in autocommit. It refuses statements that write.
 
-    It would be committed at once, whatever becomes of the request.
+    They would be committed at once, even if the request fails later.
     """
 
     async def execute(self, statement: Executable, *args: Any, **options: Any) -> CursorResult[Any]:
         # An event of SQLAlchemy's would cost every read several times as much.
-        _refuse_to_write(None, statement)
+        self.check(statement)
         return await super().execute(statement, *args, **options)
 
+    @staticmethod
+    def check(statement: Executable) -> None:
+        """Refuse a statement that writes.
 
-def _refuse_to_write(_connection: object, statement: Executable, *_: object) -> None:
-    if statement.is_dml:
-        raise InvalidRequestError("A connection opened to read was told to write.")
+        Raises:
+            InvalidRequestError: it is an INSERT, an UPDATE or a DELETE.
+        """
+        if statement.is_dml:
+            raise InvalidRequestError("A statement that writes, on a connection opened to read.")
+
+
+def _check(_connection: object, statement: Executable, *_: object) -> None:
+    ReadingConnection.check(statement)
 
 
 async def _connect(connection: AsyncConnection) -> AsyncConnection:
@@ -113,7 +122,7 @@ async def orm_session(connection: AsyncConnection) -> AsyncIterator[AsyncSession
 
     It flushes at the end; the transaction's owner commits.
     """
-    if isinstance(connection, _ReadingConnection):
-        event.listen(connection.sync_connection, "before_execute", _refuse_to_write)
+    if isinstance(connection, ReadingConnection):
+        event.listen(connection.sync_connection, "before_execute", _check)
     async with AsyncSession(bind=connection, expire_on_commit=False) as session, session.begin():
         yield session

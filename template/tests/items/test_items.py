@@ -232,9 +232,11 @@ async def test_empty_list(client: AsyncClient) -> None:
     assert await page(client) == {
         "items": [],
         "total": 0,
+        "total_is_exact": True,
         "skip": 0,
         "limit": 50,
         "has_more": False,
+        "next_cursor": None,
     }
 
 
@@ -265,7 +267,14 @@ async def test_page(
     found = await page(client, skip=skip, limit=limit)
 
     assert len(found.pop("items")) == length
-    assert found == {"total": 5, "skip": skip, "limit": limit, "has_more": has_more}
+    assert (found.pop("next_cursor") is not None) == has_more
+    assert found == {
+        "total": 5,
+        "total_is_exact": True,
+        "skip": skip,
+        "limit": limit,
+        "has_more": has_more,
+    }
 
 
 async def test_pages_together_hold_every_item_once(client: AsyncClient) -> None:

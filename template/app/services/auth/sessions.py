@@ -11,6 +11,7 @@ from sqlmodel import col
 
 from app.core.security.tokens import Claims, InvalidTokenError
 from app.core.settings import Settings
+from app.db.query import fetch_one
 from app.db.types import Timestamp, server_now
 from app.models import LoginSession, Role, User
 from app.models.auth import AccountAccess
@@ -153,11 +154,10 @@ async def get_caller(connection: AsyncConnection, claims: Claims) -> Caller:
     Raises:
         InvalidTokenError: the session has ended, or the account is not active.
     """
-    values = {"sid": claims.session_id, "sub": claims.subject}
-    row = (await connection.execute(_CALLER, values)).one_or_none()
+    row = await fetch_one(connection, _CALLER, sid=claims.session_id, sub=claims.subject)
     if row is None:
         raise InvalidTokenError
-    return Caller(*row)
+    return Caller(**row)
 
 
 async def is_active(connection: AsyncConnection, caller: Caller) -> bool:
