@@ -9,9 +9,11 @@ from fastapi import FastAPI
 from httpx import AsyncClient
 from starlette.types import Message
 
-from app.core.security import passwords
-from app.core.security.passwords import MAX_PENDING, BusyError, hash_password
+from app.core.security.passwords import MAX_PENDING, BusyError, get_hasher, hash_password
+from app.core.settings import Settings
 from tests.support.accounts import PASSWORD, Account
+
+SETTINGS = Settings()
 
 
 @pytest.fixture
@@ -30,7 +32,7 @@ def gate(monkeypatch: pytest.MonkeyPatch, hashed: list[str]) -> Iterator[threadi
         hashed.append(password)
         return password
 
-    monkeypatch.setattr(passwords._hasher, "hash", hash_behind_gate)  # noqa: SLF001
+    monkeypatch.setattr(get_hasher(*SETTINGS.password_hash_cost), "hash", hash_behind_gate)
     yield gate
     gate.set()
 
@@ -38,7 +40,9 @@ def gate(monkeypatch: pytest.MonkeyPatch, hashed: list[str]) -> Iterator[threadi
 @pytest.fixture
 async def full_queue(gate: threading.Event) -> AsyncIterator[list[asyncio.Task[str]]]:
     """As many passwords as may wait."""
-    tasks = [asyncio.create_task(hash_password(f"password {n}")) for n in range(MAX_PENDING)]
+    tasks = [
+        asyncio.create_task(hash_password(f"password {n}", SETTINGS)) for n in range(MAX_PENDING)
+    ]
     await asyncio.sleep(0)
     yield tasks
     gate.set()
@@ -48,7 +52,7 @@ async def full_queue(gate: threading.Event) -> AsyncIterator[list[asyncio.Task[s
 @pytest.mark.usefixtures("full_queue")
 async def test_password_beyond_the_queue_is_refused_at_once() -> None:
     with pytest.raises(BusyError):
-        await hash_password(PASSWORD)
+        await hash_password(PASSWORD, SETTINGS)
 
 
 @pytest.mark.usefixtures("full_queue")
@@ -69,7 +73,7 @@ async def test_queue_takes_passwords_again_when_some_are_done(
     gate.set()
     await asyncio.gather(*full_queue)
 
-    assert await hash_password(PASSWORD) == PASSWORD
+    assert await hash_password(PASSWORD, SETTINGS) == PASSWORD
 
 
 async def test_cancelled_password_is_not_hashed(
@@ -80,7 +84,7 @@ async def test_cancelled_password_is_not_hashed(
     await asyncio.gather(*full_queue, return_exceptions=True)
     gate.set()
 
-    await hash_password(PASSWORD)
+    await hash_password(PASSWORD, SETTINGS)
 
     # The threads had begun with four of them.
     assert len(hashed) <= 4 + 1

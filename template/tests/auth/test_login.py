@@ -15,7 +15,8 @@ from pwdlib.hashers.argon2 import Argon2Hasher
 from sqlmodel import col
 
 from app.core.security import passwords
-from app.core.security.passwords import hash_password
+from app.core.security.passwords import get_hasher, hash_password
+from app.core.settings import Settings
 from app.models import User
 from tests.support.accounts import PASSWORD, Account, hash_of_password, new_account
 from tests.support.problems import problem
@@ -108,8 +109,10 @@ async def test_password_that_changes_meanwhile_opens_nothing(
 ) -> None:
     verify = passwords.verify_password
 
-    async def verify_slowly(password: str, hashed: str | None) -> tuple[bool, str | None]:
-        result = await verify(password, hashed)
+    async def verify_slowly(
+        password: str, hashed: str | None, settings: Settings
+    ) -> tuple[bool, str | None]:
+        result = await verify(password, hashed, settings)
         async with app.state.database.transaction() as connection:
             await connection.execute(sa.update(User).values(hashed_password="changed"))
         return result
@@ -186,7 +189,6 @@ async def test_refusal_does_not_tell_its_reason(
     assert body["code"] == "invalid_credentials"
 
 
-@pytest.mark.usefixtures("real_hashes")
 @pytest.mark.parametrize("kind", KINDS)
 async def test_refusal_takes_the_work_of_one_password(
     monkeypatch: pytest.MonkeyPatch,
@@ -201,13 +203,14 @@ async def test_refusal_takes_the_work_of_one_password(
             verified.append(str(hash))
             return super().verify(password, hash)
 
-    monkeypatch.setattr("app.core.security.passwords._hasher.hashers", [Hasher()])
+    hasher = get_hasher(*Settings().password_hash_cost)
+    monkeypatch.setattr(hasher, "hashers", [Hasher(1, 8, 1)])
 
     await anonymous.post(LOGIN, data=refused[kind])
 
     # All with the same parameters, and so in the same time.
     assert [hashed.split("$")[:4] for hashed in verified] == [
-        ["", "argon2id", "v=19", "m=65536,t=3,p=1"]
+        ["", "argon2id", "v=19", "m=8,t=1,p=1"]
     ]
 
 
@@ -220,7 +223,7 @@ async def test_password_is_hashed_off_the_event_loop(
         threads.append(threading.current_thread().name)
         return hashed == hash_of_password(), None
 
-    monkeypatch.setattr("app.core.security.passwords._hasher.verify_and_update", verify)
+    monkeypatch.setattr(get_hasher(*Settings().password_hash_cost), "verify_and_update", verify)
 
     assert (await log_in(anonymous, alice.email, PASSWORD)).status_code == 200
     assert [name.partition("_")[0] for name in threads] == ["password"]
@@ -237,9 +240,11 @@ async def test_four_passwords_are_hashed_at_once_and_no_more(
         four.wait(timeout=10)
         return password
 
-    monkeypatch.setattr("app.core.security.passwords._hasher.hash", hash_with_three_others)
+    settings = Settings()
+    hasher = get_hasher(*settings.password_hash_cost)
+    monkeypatch.setattr(hasher, "hash", hash_with_three_others)
 
-    await asyncio.gather(*(hash_password(PASSWORD) for _ in range(16)))
+    await asyncio.gather(*(hash_password(PASSWORD, settings) for _ in range(16)))
 
     assert len(threads) == 4
 
@@ -254,7 +259,6 @@ async def hash_of(app: FastAPI, email: str) -> str | None:
     return hashed
 
 
-@pytest.mark.usefixtures("real_hashes")
 async def test_password_is_kept_as_argon2id(app: FastAPI, anonymous: AsyncClient) -> None:
     email = f"{uuid4().hex}@example.com"
     await anonymous.post("/api/v1/auth/sign-up", json={"email": email, "password": PASSWORD})
@@ -262,23 +266,23 @@ async def test_password_is_kept_as_argon2id(app: FastAPI, anonymous: AsyncClient
     hashed = await hash_of(app, email)
 
     assert hashed is not None
-    assert hashed.startswith("$argon2id$v=19$m=65536,t=3,p=1$")
+    assert hashed.startswith("$argon2id$v=19$m=8,t=1,p=1$")
 
 
-@pytest.mark.usefixtures("real_hashes")
-async def test_lesser_hash_is_renewed_by_a_login(app: FastAPI, anonymous: AsyncClient) -> None:
-    lesser = Argon2Hasher(time_cost=1, memory_cost=1024, parallelism=1).hash(PASSWORD)
-    alice = await new_account(app, "alice@example.com", hashed_password=lesser)
+async def test_hash_of_another_cost_is_renewed_by_a_login(
+    app: FastAPI, anonymous: AsyncClient
+) -> None:
+    other = Argon2Hasher(time_cost=2, memory_cost=64, parallelism=1).hash(PASSWORD)
+    alice = await new_account(app, "alice@example.com", hashed_password=other)
 
     responses = [await log_in(anonymous, alice.email, PASSWORD) for _ in range(2)]
 
     renewed = await hash_of(app, alice.email)
     assert [response.status_code for response in responses] == [200, 200]
     assert renewed is not None
-    assert renewed.startswith("$argon2id$v=19$m=65536,t=3,p=1$")
+    assert renewed.startswith("$argon2id$v=19$m=8,t=1,p=1$")
 
 
-@pytest.mark.usefixtures("real_hashes")
 async def test_hash_stays_as_it_is_when_it_is_good(
     app: FastAPI, anonymous: AsyncClient, alice: Account
 ) -> None:

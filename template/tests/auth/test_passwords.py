@@ -8,6 +8,7 @@ from uuid import uuid4
 import pytest
 from fastapi import FastAPI
 from httpx import AsyncClient, Response
+from pydantic import ValidationError
 
 from app.core.security import passwords
 from app.core.security.passwords import (
@@ -18,6 +19,8 @@ from app.core.security.passwords import (
     verify_password,
 )
 from app.core.security.tokens import TokenType
+from app.core.settings import Environment, Settings
+from app.core.settings.auth import AuthSettings
 from tests.support.accounts import PASSWORD, Account, Outbox, new_account
 
 SIGN_UP = "/api/v1/auth/sign-up"
@@ -124,7 +127,7 @@ async def test_refused_password_is_not_repeated(
 async def test_long_password_is_refused_before_it_is_hashed(
     anonymous: AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def hash_nothing(password: str) -> str:
+    async def hash_nothing(password: str, _settings: Settings) -> str:
         raise AssertionError(password)
 
     monkeypatch.setattr("app.services.auth.accounts.hash_password", hash_nothing)
@@ -142,13 +145,37 @@ def test_list_of_common_passwords_is_long_enough_to_matter() -> None:
     assert all(map(is_common, listed))
 
 
-@pytest.mark.usefixtures("real_hashes")
 async def test_password_is_verified_against_its_hash_only() -> None:
-    hashed = await hash_password(PASSWORD)
+    settings = Settings()
+    hashed = await hash_password(PASSWORD, settings)
 
-    assert await verify_password(PASSWORD, hashed) == (True, hashed)
-    assert await verify_password(NEXT, hashed) == (False, None)
-    assert await verify_password(PASSWORD, None) == (False, None)
+    assert await verify_password(PASSWORD, hashed, settings) == (True, hashed)
+    assert await verify_password(NEXT, hashed, settings) == (False, None)
+    assert await verify_password(PASSWORD, None, settings) == (False, None)
+
+
+def test_passwords_are_hashed_with_64_mib_and_three_passes_outside_of_tests() -> None:
+    assert AuthSettings(environment=Environment.DEVELOPMENT).password_hash_cost == (3, 65536)
+    assert AuthSettings(environment=Environment.TEST).password_hash_cost == (1, 8)
+
+
+@pytest.mark.parametrize(
+    ("passes", "kib"), [(1, 47103), (2, 19455), (3, 12287), (4, 9215), (9, 7167)]
+)
+def test_deployed_service_hashes_at_owasps_minimum_or_more(passes: int, kib: int) -> None:
+    def is_refused(kib: int) -> bool:
+        try:
+            Settings(
+                environment=Environment.PRODUCTION,
+                password_hash_time_cost=passes,
+                password_hash_memory_kib=kib,
+            )
+        except ValidationError as error:
+            return "password_hash_memory_kib" in {fault["loc"][0] for fault in error.errors()}
+        return False
+
+    assert is_refused(kib)
+    assert not is_refused(kib + 1)
 
 
 # ── Forgotten and reset ──────────────────────────────────────────────────────────────────────────

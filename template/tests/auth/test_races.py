@@ -197,9 +197,9 @@ async def test_no_connection_is_held_while_a_password_is_hashed(
 async def test_session_that_ends_meanwhile_changes_no_password(
     app: FastAPI, anonymous: AsyncClient, alice: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def hash_after_another_login(password: str) -> str:
+    async def hash_after_another_login(password: str, settings: Settings) -> str:
         await logged_in(app, alice.id, alice.email)
-        return await hash_password(password)
+        return await hash_password(password, settings)
 
     monkeypatch.setattr(accounts, "hash_password", hash_after_another_login)
     body = {"current_password": PASSWORD, "new_password": NEXT}

@@ -234,7 +234,6 @@ def assert_faults_are_told(output: str) -> None:
 
 
 COMMANDS = {
-    "import": ["-c", "import app.main"],
     "uvicorn": ["-m", "uvicorn", "app.main:app", "--port", "0"],
     "workers": ["-m", "app", "serve", "--port", "0", "--workers", "2"],
     "command": ["-m", "app", "settings"],

@@ -13,11 +13,9 @@ import pytest
 import sqlalchemy as sa
 from fastapi import FastAPI
 from httpx import AsyncClient, Response
-from pwdlib import PasswordHash
-from pwdlib.hashers.argon2 import Argon2Hasher
 from sqlmodel import col
 
-from app.core.security import passwords
+from app.core.security.passwords import get_hasher
 from app.core.settings import Settings
 from app.models import LoginSession, Role, User
 from app.services.auth import sessions
@@ -27,9 +25,6 @@ from app.services.auth.sessions import Client
 from tests.support.clients import client_of
 
 PASSWORD = "a horse, a staple and a battery"
-# The least that Argon2id takes: at its cost in production, tests would mostly wait for hashes.
-_CHEAP = PasswordHash([Argon2Hasher(time_cost=1, memory_cost=8, parallelism=1)])
-
 _TOKEN = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]+")
 
 
@@ -77,14 +72,10 @@ def accounts_of(app: FastAPI) -> AccountService:
     return AccountService(state.database, state.settings, state.tokens, state.mailer)
 
 
+@cache
 def hash_of_password() -> str:
     """Return the hash of `PASSWORD` that the application would keep."""
-    return _hash_by(passwords._hasher)  # noqa: SLF001
-
-
-@cache
-def _hash_by(hasher: PasswordHash) -> str:
-    return hasher.hash(PASSWORD)
+    return get_hasher(*Settings().password_hash_cost).hash(PASSWORD)
 
 
 async def new_account(app: FastAPI, email: str, **columns: Any) -> Account:
@@ -103,19 +94,6 @@ async def logged_in(app: FastAPI, user_id: UUID, email: str) -> Account:
     assert session is not None
     pair = accounts.issue_tokens(session)
     return Account(app, user_id, email, pair.access_token, pair.refresh_token)
-
-
-@pytest.fixture
-def real_hashes() -> None:
-    """For tests of how passwords are hashed: as in production, at its cost."""
-
-
-@pytest.fixture(autouse=True)
-def _cheap_hashes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hash passwords at next to no cost, unless the test asks for `real_hashes`."""
-    if "real_hashes" not in request.fixturenames:
-        monkeypatch.setattr(passwords, "_hasher", _CHEAP)
-        monkeypatch.setattr(passwords, "_DUMMY_HASH", _hash_by(_CHEAP))
 
 
 @pytest.fixture

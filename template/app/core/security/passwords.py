@@ -16,6 +16,7 @@ from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
 
 from app.core.errors import UnavailableError
+from app.core.settings.auth import AuthSettings
 
 _Result = TypeVar("_Result")
 
@@ -23,13 +24,24 @@ _Result = TypeVar("_Result")
 MIN_LENGTH: Final = 12
 MAX_LENGTH: Final = 128
 
-# Argon2id with 64 MiB and three passes; a hash made with other parameters is renewed when its owner
-# logs in. One lane: four hashes of four lanes each would be sixteen threads against the event loop.
-_hasher = PasswordHash([Argon2Hasher(parallelism=1)])
 # Passwords that wait or are hashed. The last of them waits for about two seconds.
 MAX_PENDING: Final = 32
-# Compared with when there is no account, so that refusing takes as long.
-_DUMMY_HASH: Final = _hasher.hash(secrets.token_urlsafe())
+
+
+class _Hasher(PasswordHash):
+    """Argon2id at one cost. A hash made at another cost is renewed when its owner logs in."""
+
+    def __init__(self, time_cost: int, memory_kib: int) -> None:
+        # One lane: four hashes of four lanes each would be sixteen threads against the event loop.
+        super().__init__([Argon2Hasher(time_cost, memory_kib, parallelism=1)])
+        # Verified when there is no account, so that the refusal takes as long.
+        self.dummy_hash = self.hash(secrets.token_urlsafe())
+
+
+@cache
+def get_hasher(time_cost: int, memory_kib: int) -> _Hasher:
+    """Return the process's hasher of this cost."""
+    return _Hasher(time_cost, memory_kib)
 
 
 class BusyError(UnavailableError):
@@ -76,17 +88,20 @@ def is_common(password: str) -> bool:
     return normalized(password).casefold() in _commonest()
 
 
-async def hash_password(password: str) -> str:
+async def hash_password(password: str, settings: AuthSettings) -> str:
     """Return the hash to keep.
 
     Raises:
         BusyError: too many passwords wait already.
     """
-    return await _hashing.run(_hasher.hash, normalized(password))
+    hasher = get_hasher(*settings.password_hash_cost)
+    return await _hashing.run(hasher.hash, normalized(password))
 
 
-async def verify_password(password: str, hashed: str | None) -> tuple[bool, str | None]:
-    """Tell whether the hash is of this password, and return the hash to keep from now on.
+async def verify_password(
+    password: str, hashed: str | None, settings: AuthSettings
+) -> tuple[bool, str | None]:
+    """Return whether the hash is of this password, and the hash to keep from now on.
 
     The second value is None unless the password is right. Without a hash the answer is no, after
     the same time.
@@ -94,8 +109,9 @@ async def verify_password(password: str, hashed: str | None) -> tuple[bool, str 
     Raises:
         BusyError: too many passwords wait already.
     """
+    hasher = get_hasher(*settings.password_hash_cost)
     is_right, renewed = await _hashing.run(
-        _hasher.verify_and_update, normalized(password), hashed or _DUMMY_HASH
+        hasher.verify_and_update, normalized(password), hashed or hasher.dummy_hash
     )
     if hashed is None or not is_right:
         return False, None

@@ -121,7 +121,9 @@ class AccountService:
             "id": uuid4(),
             "email": data.email,
             "full_name": data.full_name,
-            "hashed_password": await hash_password(data.password.get_secret_value()),
+            "hashed_password": await hash_password(
+                data.password.get_secret_value(), self._settings
+            ),
             "role": role,
         }
         try:
@@ -141,7 +143,7 @@ class AccountService:
         """
         user = await self._find(_BY_EMAIL, {"the_email": email})
         hashed = user.hashed_password if user else None
-        is_right, kept = await verify_password(password, hashed)
+        is_right, kept = await verify_password(password, hashed, self._settings)
         session = None
         if user and is_right:
             session = await self._begin_session(user.id, hashed, kept, client)
@@ -253,7 +255,7 @@ class AccountService:
         values = {
             "the_user_id": user.id,
             "old_hash": user.hashed_password,
-            "new_hash": await hash_password(password),
+            "new_hash": await hash_password(password, self._settings),
         }
         async with self._database.transaction() as connection:
             email: str | None = await connection.scalar(_RESET, values)
@@ -274,7 +276,7 @@ class AccountService:
         values = {
             "the_user_id": caller.id,
             "old_hash": hashed,
-            "new_hash": await hash_password(change.new_password.get_secret_value()),
+            "new_hash": await hash_password(change.new_password.get_secret_value(), self._settings),
         }
         async with self._database.transaction() as connection:
             email: str | None = await connection.scalar(_SET_PASSWORD, values)
@@ -295,7 +297,7 @@ class AccountService:
         """
         user = await self._find(_BY_ID, {"the_user_id": caller.id})
         hashed: str | None = user.hashed_password if user else None
-        is_right, _ = await verify_password(password, hashed)
+        is_right, _ = await verify_password(password, hashed, self._settings)
         if hashed is None or not is_right:
             _log.warning("password_refused", user_id=str(caller.id))
             raise WrongPasswordError
