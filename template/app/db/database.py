@@ -56,7 +56,7 @@ class Database:
         Raises:
             UnavailableError: no connection could be made.
         """
-        connection = await _connect(_ReadingConnection(self._probes))
+        connection = await _connect(ReadingConnection(self._probes))
         try:
             yield connection
         finally:
