@@ -44,4 +44,4 @@ hooks: $(UV) ## Run these checks on every commit
 
 .uv/bin/uv:
 	$(PYTHON) -m venv .uv
-	.uv/bin/python -m pip install --quiet uv
+	.uv/bin/python -m pip install --quiet uv==0.13.9

@@ -214,6 +214,12 @@ def images_have_versions(delivery: Delivery) -> Iterator[str]:
         ("# v7.0.1", "# v7.0.0"),
     ),
     faults(
+        "standard",
+        "Makefile",
+        (" uv==0.13.9\n", " uv\n"),
+        (" uv==0.13.9\n", " uv==0.13.8\n"),
+    ),
+    faults(
         "production",
         COMPOSE,
         ("postgres:18", "postgres:17"),
@@ -227,7 +233,9 @@ def images_have_versions(delivery: Delivery) -> Iterator[str]:
 def versions_agree(delivery: Delivery) -> Iterator[str]:
     texts = "\n".join(delivery.texts())
     for pattern, ours in {
-        r"astral-sh/uv:(\d+\.\d+\.\d+)|setup-uv\S+ # v\S+\s+with:\s+version: \"([\d.]+)\"": {UV},
+        r"astral-sh/uv:(\d+\.\d+\.\d+)": {UV},
+        r"setup-uv\S+ # v\S+\s+with:\s+version: \"([\d.]+)\"": {UV},
+        r"pip install .*\buv(?:==([\d.]+))?\n": {UV},
         r"\bpostgres:(\d[\w.]*)(?![\w./])": set(),
         r"actions/checkout@(.+)": set(),
         r"astral-sh/setup-uv@(.+)": set(),
