@@ -1,9 +1,11 @@
 """The process's database, and the request's connection to it."""
 
+import inspect
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Depends
+from fastapi.requests import HTTPConnection
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.api.problems import raises
@@ -14,7 +16,7 @@ _SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 
 
 @raises(UnavailableError)
-async def get_database(request: Request) -> Database:
+async def get_database(request: HTTPConnection) -> Database:
     """Return the process's database."""
     database: Database = request.app.state.database
     return database
@@ -24,10 +26,19 @@ CurrentDatabase = Annotated[Database, Depends(get_database)]
 
 
 @raises(UnavailableError)
-async def open_connection(request: Request) -> AsyncIterator[AsyncConnection]:
-    """Open the request's one connection: autocommit to read, a transaction to write."""
+async def open_connection(request: HTTPConnection) -> AsyncIterator[AsyncConnection]:
+    """Open the request's one connection: autocommit to read, a transaction to write.
+
+    A WebSocket reads with it until it is closed; a change takes a transaction of the database.
+    """
+    if _is_generator(request.scope.get("endpoint")):
+        raise RuntimeError(
+            "A route that yields its response runs after `Connection` is closed:"
+            " use `StreamingConnection`, and a caller that holds no connection."
+        )
     database: Database = request.app.state.database
-    opened = database.reading() if request.method in _SAFE_METHODS else database.transaction()
+    is_safe = request.scope.get("method", "GET") in _SAFE_METHODS
+    opened = database.reading() if is_safe else database.transaction()
     async with opened as connection:
         yield connection
 
@@ -35,3 +46,18 @@ async def open_connection(request: Request) -> AsyncIterator[AsyncConnection]:
 # Scope «function»: the commit comes before the response, so that no client is told of a change
 # that did not happen.
 Connection = Annotated[AsyncConnection, Depends(open_connection, scope="function")]
+
+
+@raises(UnavailableError)
+async def open_streaming_connection(database: CurrentDatabase) -> AsyncIterator[AsyncConnection]:
+    """Open a connection to read with, until the whole response has been sent."""
+    async with database.reading() as connection:
+        yield connection
+
+
+# Scope «request», the default: it is closed after the response.
+StreamingConnection = Annotated[AsyncConnection, Depends(open_streaming_connection)]
+
+
+def _is_generator(endpoint: object) -> bool:
+    return inspect.isasyncgenfunction(endpoint) or inspect.isgeneratorfunction(endpoint)

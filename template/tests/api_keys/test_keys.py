@@ -4,12 +4,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from fastapi import FastAPI
+from fastapi import FastAPI, WebSocket
 from httpx import AsyncClient, Headers
 from pydantic import ValidationError
 
+from app.api.api_keys.dependencies import CurrentCaller
 from app.core.security.api_keys import new_key
 from app.core.settings import Settings
+from tests.http.test_websockets import messages
 from tests.support.api_keys import Keys
 
 _ITEMS = "/api/v1/items"
@@ -178,3 +180,19 @@ class TestRateLimit:
 def test_limit_that_is_no_limit_is_refused(limit: str) -> None:
     with pytest.raises(ValidationError, match="as in 10/minute"):
         Settings(rate_limit_api_key=limit)
+
+
+async def test_websocket_without_a_key_is_refused_before_it_is_accepted(
+    app: FastAPI, keys: Keys
+) -> None:
+    @app.websocket("/socket")
+    async def socket(websocket: WebSocket, _caller: CurrentCaller) -> None:
+        await websocket.accept()
+
+    refused = await messages(app, "/socket", {})
+    accepted = await messages(app, "/socket", {"x-api-key": await keys.make("items:read")})
+
+    assert [(message["type"], message["code"]) for message in refused] == [
+        ("websocket.close", 4401)
+    ]
+    assert [message["type"] for message in accepted] == ["websocket.accept"]

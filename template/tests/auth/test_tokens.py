@@ -13,14 +13,16 @@ from uuid import uuid4
 import pytest
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.hashes import SHA256
-from fastapi import FastAPI
+from fastapi import FastAPI, WebSocket
 from httpx import AsyncClient
 from joserfc.jwk import RSAKey
 
+from app.api.auth.dependencies import CurrentUser
 from app.core.security.keys import load_keys
 from app.core.security.pem import MIN_BITS
 from app.core.security.tokens import LEEWAY, Claims, Tokens, TokenType
 from app.schemas.auth import UserRead
+from tests.http.test_websockets import messages
 from tests.support.accounts import Account, Outbox, accounts_of
 
 OWN = RSAKey.generate_key(MIN_BITS)
@@ -275,3 +277,23 @@ async def test_what_is_no_token_is_refused_everywhere(
     )
 
     assert response.status_code in {refused, 422}
+
+
+async def test_websocket_without_a_token_is_refused_before_it_is_accepted(
+    app: FastAPI, alice: Account
+) -> None:
+    @app.websocket("/socket")
+    async def socket(websocket: WebSocket, user: CurrentUser) -> None:
+        await websocket.accept()
+        await websocket.send_text(str(user.id))
+
+    refused = await messages(app, "/socket", {})
+    [accepted, text] = await messages(
+        app, "/socket", {"authorization": alice.headers["Authorization"]}
+    )
+
+    assert [(message["type"], message["code"]) for message in refused] == [
+        ("websocket.close", 4401)
+    ]
+    assert accepted["type"] == "websocket.accept"
+    assert text["text"] == str(alice.id)

@@ -49,7 +49,7 @@ def test_server_logs_no_query_and_believes_no_proxy(monkeypatch: pytest.MonkeyPa
     [[application, *options]] = started
     assert application == "app.main:app"
     assert "--no-access-log" in options
-    assert "--ws none" in " ".join(options)
+    assert "--ws websockets-sansio" in " ".join(options)
     assert options[-2:] == ["--workers", "2"]
     assert os.environ["FORWARDED_ALLOW_IPS"] == ""
 

@@ -227,3 +227,44 @@ def test_console_is_for_people(
     assert "ZeroDivisionError" in output
     assert "hunter42" not in output
     assert ("\x1b[" in output) == is_terminal
+
+
+@pytest.mark.parametrize("name", ["anyio", "asyncio", "httpcore", "urllib3", "websockets.server"])
+def test_library_logs_nothing_below_warning(
+    settings: Settings, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    configure_logging(settings.model_copy(update={"log_level": "debug"}))
+
+    logging.getLogger(name).info("hunter2")
+    logging.getLogger(name).warning("the pool is full")
+    logging.getLogger("app.services").debug("ours")
+
+    output = capsys.readouterr().out
+    assert "hunter2" not in output
+    assert "the pool is full" in output
+    assert "ours" in output
+
+
+def test_library_is_heard_when_it_is_asked_for_by_name(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure_logging(settings.model_copy(update={"log_levels": {"websockets": "info"}}))
+
+    logging.getLogger("websockets.server").info("connection open")
+    logging.getLogger("anyio").info("hunter2")
+
+    output = capsys.readouterr().out
+    assert "connection open" in output
+    assert "hunter2" not in output
+    # Levels outlive a configuration.
+    logging.getLogger("websockets").setLevel(logging.NOTSET)
+
+
+def test_query_of_a_websocket_is_not_logged(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure_logging(settings)
+
+    logging.getLogger("uvicorn.error").info('%s - "WebSocket %s" [accepted]', "client", "/?hunter2")
+
+    assert "hunter2" not in capsys.readouterr().out

@@ -6,6 +6,7 @@ from typing import Any, Final, get_type_hints
 from uuid import UUID
 
 from fastapi import Request, Response, status
+from fastapi.requests import HTTPConnection
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
@@ -21,7 +22,9 @@ class Written(BaseModel):
     id: UUID
 
 
-def note_hidden_response(request: Request, required: list[str], granted: frozenset[str]) -> None:
+def note_hidden_response(
+    request: HTTPConnection, required: list[str], granted: frozenset[str]
+) -> None:
     """Note for `ScopedRoute` whether the key may write what it may not read."""
     readable = {scope.removesuffix(_WRITE) + _READ for scope in required if scope.endswith(_WRITE)}
     request.state.hides_response = not readable <= granted

@@ -32,8 +32,14 @@ class ApiKeyTransportMiddleware:
         self.vary = ", ".join(_VARY[name] for name in transports if name in _VARY) or _HEADER
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            keys = [key for transport in self.transports for key in _KEYS_OF[transport](scope)]
+        if scope["type"] in {"http", "websocket"}:
+            keys = [
+                key
+                for transport in self.transports
+                # Any page can make a browser open a WebSocket, with its cookies.
+                if not (transport == "cookie" and scope["type"] == "websocket")
+                for key in _KEYS_OF[transport](scope)
+            ]
             headers = MutableHeaders(scope=scope)
             del headers[_HEADER]
             for key in keys:

@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from fastapi import Request
 from fastapi.openapi.models import OAuth2, OAuthFlowPassword, OAuthFlows
+from fastapi.requests import HTTPConnection
 from fastapi.security.base import SecurityBase
 from fastapi.security.utils import get_authorization_scheme_param
 
@@ -31,7 +31,7 @@ class AccessToken(SecurityBase):
         flow = OAuthFlowPassword(tokenUrl=_LOGIN, scopes={})
         self.model = OAuth2(flows=OAuthFlows(password=flow))
 
-    async def __call__(self, request: Request) -> Claims:
+    async def __call__(self, request: HTTPConnection) -> Claims:
         """Return the claims.
 
         Raises:

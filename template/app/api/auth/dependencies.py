@@ -3,6 +3,7 @@
 from typing import Annotated
 
 from fastapi import Body, Depends, Request
+from fastapi.requests import HTTPConnection
 
 from app.api.auth.access_token import AccessToken
 from app.api.auth.limits import AuthLimits
@@ -22,7 +23,7 @@ from app.services.auth.sessions import Caller, Client
 from app.services.auth.users import UserService
 
 
-async def get_tokens(request: Request) -> Tokens:
+async def get_tokens(request: HTTPConnection) -> Tokens:
     """Return what signs and reads tokens."""
     tokens: Tokens = request.app.state.tokens
     return tokens
@@ -61,7 +62,7 @@ DetachedUser = Annotated[Caller, Depends(get_detached_user)]
 
 
 @raises(EmailNotVerifiedError)
-async def get_verified_user(request: Request, user: CurrentUser) -> Caller:
+async def get_verified_user(request: HTTPConnection, user: CurrentUser) -> Caller:
     """Return the current user, whose address is verified if `REQUIRE_VERIFIED_EMAIL` is set.
 
     Raises:
@@ -90,7 +91,7 @@ async def get_current_admin(user: CurrentUser) -> Caller:
 CurrentAdmin = Annotated[Caller, Depends(get_current_admin)]
 
 
-async def get_client(request: Request) -> Client:
+async def get_client(request: HTTPConnection) -> Client:
     """Return the client's address and `User-Agent`, as the list of sessions shows them."""
     address = request.client.host if request.client else None
     user_agent = request.headers.get("User-Agent")
@@ -115,7 +116,7 @@ CurrentLimits = Annotated[AuthLimits, Depends(get_limits)]
 
 
 async def get_accounts(
-    request: Request, database: CurrentDatabase, tokens: CurrentTokens
+    request: HTTPConnection, database: CurrentDatabase, tokens: CurrentTokens
 ) -> AccountService:
     """Return the accounts, with connections of their own."""
     state = request.app.state

@@ -70,6 +70,19 @@ def stop(*faults: str) -> NoReturn:
     raise SystemExit(START_FAILED)
 
 
+def _split_levels(value: object) -> object:
+    """Accept levels as JSON or as comma-separated text."""
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith("{"):
+        try:
+            return json.loads(value)
+        except NOT_JSON:
+            raise ValueError("is neither a JSON object nor text as in name=level") from None
+    pairs = [pair.partition("=") for pair in value.split(",") if pair.strip()]
+    return {name.strip(): level.strip().lower() for name, _, level in pairs}
+
+
 IGNORE_CASE: Final = BeforeValidator(_lower)
 TextList = Annotated[list[str], NoDecode, BeforeValidator(_split)]
 
@@ -110,6 +123,8 @@ class SettingsGroup(BaseSettings):
 
     environment: Annotated[Environment, IGNORE_CASE] = Environment.DEVELOPMENT
     log_level: Annotated[LogLevel, IGNORE_CASE] = "info"
+    # Loggers of libraries, which are otherwise never below warning, as in sqlalchemy.engine=info.
+    log_levels: Annotated[dict[str, LogLevel], NoDecode, BeforeValidator(_split_levels)] = Field({})
     # For a person in development, for a log collector elsewhere.
     log_format: Annotated[LogFormat, IGNORE_CASE] = Field(default_factory=_default_log_format)
 
