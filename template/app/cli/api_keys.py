@@ -1,6 +1,5 @@
 """The operator's commands about API keys."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated
@@ -9,7 +8,7 @@ from uuid import UUID
 import typer
 from pydantic import ValidationError
 
-from app.cli.common import faults_in_one_line, faults_of
+from app.cli.common import faults_in_one_line, faults_of, run
 from app.core.settings import get_settings
 from app.db.database import open_database
 from app.schemas.api_keys import ApiKeyCreate, ApiKeyCreated, ApiKeyPage, ApiKeyQuery
@@ -38,7 +37,7 @@ def create(
     except ValidationError as error:
         raise typer.BadParameter(faults_of(error)) from None
     with faults_in_one_line():
-        created = asyncio.run(_create(data))
+        created = run(_create(data))
     typer.echo(f"Key, shown only now: {created.key}")
     typer.echo(f"Id: {created.id}")
 
@@ -50,7 +49,7 @@ def list_keys(
 ) -> None:
     """Print the keys, the newest first."""
     with faults_in_one_line():
-        page = asyncio.run(_page(ApiKeyQuery(skip=skip, limit=limit)))
+        page = run(_page(ApiKeyQuery(skip=skip, limit=limit)))
     for key in page.items:
         state = "active" if key.is_active else "revoked"
         expiry = f"expires {key.expires_at:%Y-%m-%d}" if key.expires_at else "does not expire"
@@ -63,7 +62,7 @@ def list_keys(
 def revoke(key: Annotated[str, typer.Argument(help="Its id or its prefix.")]) -> None:
     """Refuse a key, and all keys that descend from it, from now on."""
     with faults_in_one_line():
-        asyncio.run(_revoke(_id_or_prefix(key)))
+        run(_revoke(_id_or_prefix(key)))
     typer.echo("Revoked.")
 
 

@@ -1,14 +1,18 @@
 """Error messages of the operator's commands."""
 
-from collections.abc import Iterator
+import asyncio
+import threading
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
-from typing import NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import typer
 from pydantic import ValidationError
 from sqlalchemy.exc import DBAPIError
 
 from app.core.errors import DomainError
+
+_Result = TypeVar("_Result")
 
 
 @contextmanager
@@ -20,6 +24,21 @@ def faults_in_one_line() -> Iterator[None]:
         fail(str(error))
     except DBAPIError as error:
         fail(str(error.orig))
+
+
+def run(work: Coroutine[Any, Any, _Result]) -> _Result:
+    """Return the result of asynchronous work."""
+    return asyncio.run(_finish(work))
+
+
+async def _finish(work: Coroutine[Any, Any, _Result]) -> _Result:
+    try:
+        return await work
+    finally:
+        # The thread of an SQLite connection that could not be opened still needs the event loop.
+        for thread in threading.enumerate():
+            if thread.name.endswith("(_connection_worker_thread)"):
+                await asyncio.to_thread(thread.join, 1)
 
 
 def faults_of(error: ValidationError) -> str:

@@ -90,7 +90,8 @@ def test_administrator_is_made_once() -> None:
     result = run("users", "create-admin", "root@example.com", given=f"{PASSWORD}\n")
 
     assert result.exit_code == 1
-    assert "There is an account" in result.output
+    assert "`users promote root@example.com`" in result.output
+    assert len(result.output.splitlines()) == 1
 
 
 @pytest.mark.usefixtures("database")
@@ -107,6 +108,68 @@ def test_administrator_is_held_to_the_same_rules(email: str, password: str, faul
 
     assert result.exit_code == 1
     assert fault in result.output
+
+
+@pytest.mark.usefixtures("database")
+def test_users_are_promoted_demoted_closed_and_listed() -> None:
+    for email in ("root@example.com", "second@example.com"):
+        run("users", "create-admin", email, given=f"{PASSWORD}\n")
+
+    results = [
+        run("users", "demote", "Second@example.com"),
+        run("users", "deactivate", "second@example.com"),
+    ]
+
+    assert [result.exit_code for result in results] == [0, 0]
+    second, root = run("users", "list").output.splitlines()
+    assert second.endswith("  user  closed  unverified  second@example.com")
+    assert root.endswith("  admin  active  unverified  root@example.com")
+    assert run("users", "promote", "second@example.com").exit_code == 0
+    assert "  admin  closed  " in run("users", "list", "--limit=1").output
+
+
+@pytest.mark.usefixtures("database")
+@pytest.mark.parametrize("command", ["demote", "deactivate"])
+def test_last_administrator_stays_one(command: str) -> None:
+    run("users", "create-admin", "root@example.com", given=f"{PASSWORD}\n")
+
+    result = run("users", command, "root@example.com")
+
+    assert result.exit_code == 1
+    assert result.output == "The last administrator has to stay one.\n"
+
+
+@pytest.mark.usefixtures("database")
+@pytest.mark.parametrize("command", ["promote", "demote", "deactivate", "set-password"])
+def test_unknown_user_is_told_of_in_one_line(command: str) -> None:
+    result = run("users", command, "nobody@example.com", given=f"{PASSWORD}\n")
+
+    assert result.exit_code == 1
+    assert result.output == "There is no user nobody@example.com.\n"
+
+
+@pytest.mark.usefixtures("database")
+def test_password_is_set() -> None:
+    run("users", "create-admin", "root@example.com", given=f"{PASSWORD}\n")
+
+    short = run("users", "set-password", "root@example.com", given="short\n")
+    result = run("users", "set-password", "root@example.com", given="another horse, a battery\n")
+
+    assert short.exit_code == 1
+    assert result.exit_code == 0
+    assert "another horse" not in result.output
+
+
+def test_database_that_cannot_be_opened_is_told_of_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    settings = Settings(database_url=SecretStr(f"sqlite+aiosqlite:///{tmp_path}/none/app.db"))
+    monkeypatch.setattr(users, "get_settings", lambda: settings)
+
+    result = run("users", "create-admin", "root@example.com", given=f"{PASSWORD}\n")
+
+    assert result.exit_code == 1
+    assert result.output == "The database does not answer.\n"
 
 
 @pytest.mark.usefixtures("database")

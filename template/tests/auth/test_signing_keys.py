@@ -6,6 +6,7 @@ import stat
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -84,6 +85,28 @@ def test_rotation_ends_no_session() -> None:
     assert after.read(token, TokenType.ACCESS) == before.read(token, TokenType.ACCESS)
     assert len(after.key_set["keys"]) == 2
     assert kid_of(issued_by(after)) != kid_of(token) == KEY.thumbprint()
+
+
+def test_no_instance_refuses_the_tokens_of_another_during_a_rotation() -> None:
+    new = RSAKey.generate_key(MIN_BITS)
+    new_private, new_public = new.as_pem(private=True), new.as_pem(private=False)
+    stages = [
+        Settings(rsa_private_key_content=content(PRIVATE)),
+        Settings(
+            rsa_private_key_content=content(PRIVATE), rsa_next_key_content=content(new_public)
+        ),
+        Settings(
+            rsa_private_key_content=content(new_private), rsa_retired_key_content=content(PUBLIC)
+        ),
+    ]
+    instances = [Tokens(settings, load_keys(settings)) for settings in stages]
+
+    # Each deployment has instances of two stages side by side.
+    for before, after in pairwise(instances):
+        for signing, reading in product((before, after), repeat=2):
+            reading.read(issued_by(signing), TokenType.ACCESS)
+    assert kid_of(issued_by(instances[1])) == KEY.thumbprint()
+    assert kid_of(issued_by(instances[2])) == new.thumbprint()
 
 
 def test_key_that_is_gone_is_accepted_no_more() -> None:

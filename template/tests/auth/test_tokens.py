@@ -11,6 +11,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+import structlog
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.hashes import SHA256
 from fastapi import FastAPI, WebSocket
@@ -297,3 +298,14 @@ async def test_websocket_without_a_token_is_refused_before_it_is_accepted(
     ]
     assert accepted["type"] == "websocket.accept"
     assert text["text"] == str(alice.id)
+
+
+async def test_refused_token_is_logged(anonymous: AsyncClient) -> None:
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("info"))
+    headers = {"Authorization": "Bearer not.a.token"}
+
+    with structlog.testing.capture_logs() as events:
+        await anonymous.get("/api/v1/users/me", headers=headers)
+
+    assert [event["kind"] for event in events if event["event"] == "token_refused"] == ["access"]
+    assert "not.a.token" not in str(events)

@@ -10,13 +10,14 @@ import sqlalchemy as sa
 from asgi_lifespan import LifespanManager
 from fastapi import FastAPI
 from httpx import AsyncClient, Response
+from joserfc.jwk import RSAKey
 
 from app.core.settings import Settings
 from app.main import create_app
 from app.models import Identity, LoginSession, OidcLogin, User
 from app.services.oidc.login import purge
 from tests.support.accounts import Outbox, new_account
-from tests.support.oidc_provider import OIDC, Browser, Provider
+from tests.support.oidc_provider import OIDC, Browser, Provider, signed
 
 EMAIL = "carol@example.com"
 
@@ -234,6 +235,28 @@ async def test_new_key_of_the_provider_is_fetched(browser: Browser, provider: Pr
     provider.rotate_key()
 
     assert (await browser.logs_in()).status_code == 200
+
+
+async def test_new_key_is_fetched_of_a_provider_that_names_no_keys(
+    browser: Browser, provider: Provider
+) -> None:
+    provider.names_keys = False
+    await browser.logs_in()
+    provider.rotate_key()
+
+    assert (await browser.logs_in()).status_code == 200
+
+
+async def test_bad_signature_fetches_the_keys_once(browser: Browser, provider: Provider) -> None:
+    provider.names_keys = False
+    await browser.logs_in()
+    stranger = RSAKey.generate_key(2048)
+    provider.sign = lambda claims: signed(claims, {"alg": "RS256"}, stranger)
+
+    response = await browser.logs_in()
+
+    assert (response.status_code, response.json()["code"]) == (401, "login_failed")
+    assert provider.requests.count("/jwks") == 2
 
 
 # ── People without a password ────────────────────────────────────────────────────────────────────

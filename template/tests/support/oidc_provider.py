@@ -53,6 +53,7 @@ class Provider:
     def reset(self) -> None:
         """Behave well again, and forget everything."""
         self.key = self._first_key
+        self.names_keys = True
         self.person: dict[str, Any] = {
             "sub": "carol-1",
             "email": "carol@example.com",
@@ -73,7 +74,8 @@ class Provider:
         self.key = RSAKey.generate_key(2048, auto_kid=True)
 
     def sign_well(self, claims: dict[str, Any]) -> str:
-        return signed(claims, {"alg": "RS256", "kid": self.key.kid}, self.key)
+        kid = {"kid": self.key.kid} if self.names_keys else {}
+        return signed(claims, {"alg": "RS256", **kid}, self.key)
 
     @property
     def configured(self) -> dict[str, Any]:
@@ -121,7 +123,10 @@ class Provider:
         return JSONResponse(_changed(metadata, self.metadata))
 
     async def _keys(self, _request: Request) -> Response:
-        return JSONResponse(KeySet([self.key]).as_dict(private=False))
+        (key,) = KeySet([self.key]).as_dict(private=False)["keys"]
+        if not self.names_keys:
+            key = {name: value for name, value in key.items() if name != "kid"}
+        return JSONResponse({"keys": [key]})
 
     async def _authorize(self, request: Request) -> Response:
         query = dict(request.query_params)

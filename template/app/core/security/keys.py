@@ -34,7 +34,7 @@ def load_keys(settings: Settings) -> Keys:
         in_test = settings.environment is Environment.TEST
         pem = _temporary_key() if in_test else _development_key(DEVELOPMENT_KEY)
     signing = parse_key(pem, private=True)
-    pems = [pem] if settings.rsa_retired_key is None else [pem, settings.rsa_retired_key]
+    pems = filter(None, [pem, settings.rsa_retired_key, settings.rsa_next_key])
     return Keys(signing, KeySet([_public(parse_key(pem, private=False)) for pem in pems]))
 
 

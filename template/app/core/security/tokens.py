@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Final
 from uuid import UUID, uuid4
 
+import structlog
 from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jws import JWSRegistry
@@ -20,6 +21,8 @@ LEEWAY: Final = 5
 
 # What is raised over tokens that are malformed, forged or expired.
 _NOT_VALID: Final = (JoseError, TypeError, ValueError, RecursionError)
+
+_log = structlog.get_logger("app.security")
 
 
 class LoginRequiredError(UnauthenticatedError):
@@ -125,12 +128,13 @@ class Tokens:
             self._claims[kind].validate(claims)
             # The registry would find it in a list of types, too.
             if claims["type"] != kind:
-                raise InvalidTokenError
+                raise TypeError
             return Claims(
                 subject=UUID(claims["sub"]),
                 token_id=UUID(claims["jti"]),
                 session_id=UUID(str(claims.get("sid", UUID(int=0)))),
                 fingerprint=str(claims.get("fingerprint", "")),
             )
-        except _NOT_VALID:
+        except _NOT_VALID as error:
+            _log.info("token_refused", kind=kind, cause=type(error).__name__)
             raise InvalidTokenError from None

@@ -24,6 +24,7 @@ from app.services.auth.errors import (
     EmailTakenError,
     InvalidCredentialsError,
     InvalidLinkError,
+    UserNotFoundError,
     WrongPasswordError,
 )
 from app.services.auth.mailer import Mailer
@@ -62,6 +63,12 @@ _SET_PASSWORD = (
     .where(_HAS_ID, _HAD_PASSWORD, _IS_ACTIVE)
     .values(hashed_password=sa.bindparam("new_hash"))
     .returning(col(User.email))
+)
+_OVERWRITE_PASSWORD = (
+    sa.update(User)
+    .where(col(User.email) == sa.bindparam("the_email"), _IS_ACTIVE)
+    .values(hashed_password=sa.bindparam("new_hash"))
+    .returning(col(User.id))
 )
 _VERIFY = (
     sa.update(User)
@@ -288,6 +295,21 @@ class AccountService:
             await sessions.end_others(connection, caller)
         _log.info("password_changed", user_id=str(caller.id))
         return email
+
+    async def set_password(self, email: str, password: str) -> None:
+        """Set a password without asking for the current one, and end all other access.
+
+        Raises:
+            UserNotFoundError: no active account has the address.
+        """
+        hashed = await hash_password(password)
+        async with self._database.transaction() as connection:
+            values = {"the_email": email, "new_hash": hashed}
+            user_id: UUID | None = await connection.scalar(_OVERWRITE_PASSWORD, values)
+            if user_id is None:
+                raise UserNotFoundError(email)
+            await sessions.end_access(connection, user_id)
+        _log.info("password_set", user_id=str(user_id), by="operator")
 
     async def check_password(self, caller: Caller, password: str) -> str:
         """Return the hash of the caller's password.

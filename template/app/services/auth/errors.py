@@ -91,5 +91,5 @@ class UserNotFoundError(NotFoundError):
 
     code = "user_not_found"
 
-    def __init__(self, user_id: UUID) -> None:
-        super().__init__(f"There is no user {user_id}.")
+    def __init__(self, user: UUID | str) -> None:
+        super().__init__(f"There is no user {user}.")

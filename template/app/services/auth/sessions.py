@@ -6,6 +6,7 @@ from typing import Any, Final
 from uuid import UUID, uuid4
 
 import sqlalchemy as sa
+import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlmodel import col
 
@@ -108,6 +109,8 @@ _END_OLDEST = _END_ALL.where(
 )
 _PURGE = sa.delete(LoginSession).where(col(LoginSession.expires_at) <= server_now())
 
+_log = structlog.get_logger("app.security")
+
 
 @dataclass(frozen=True, slots=True)
 class Caller:
@@ -156,6 +159,7 @@ async def get_caller(connection: AsyncConnection, claims: Claims) -> Caller:
     """
     row = await fetch_one(connection, _CALLER, sid=claims.session_id, sub=claims.subject)
     if row is None:
+        _log.info("token_refused", kind="access", cause="session ended")
         raise InvalidTokenError
     return Caller(**row)
 

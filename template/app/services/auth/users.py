@@ -27,6 +27,7 @@ _COLUMNS = [col(getattr(User, name)) for name in UserRead.model_fields]
 _HAS_ID = col(User.id) == sa.bindparam("the_user_id")
 _IS_ADMIN = sa.and_(col(User.role) == Role.ADMIN, col(User.is_active).is_(True))
 _ONE = sa.select(*_COLUMNS).where(_HAS_ID)
+_BY_EMAIL = sa.select(col(User.id)).where(col(User.email) == sa.bindparam("address"))
 _COUNT = sa.select(sa.func.count()).select_from(User)
 _PAGE = (
     sa.select(*_COLUMNS)
@@ -70,8 +71,23 @@ class UserService:
             raise UserNotFoundError(user_id)
         return UserRead.model_validate(row)
 
-    async def update(self, user_id: UUID, changes: dict[str, Any], caller: Caller) -> UserRead:
+    async def find_id(self, email: str) -> UUID:
+        """Return the id of the user with the address.
+
+        Raises:
+            UserNotFoundError: there is none.
+        """
+        user_id: UUID | None = await self._connection.scalar(_BY_EMAIL, {"address": email.lower()})
+        if user_id is None:
+            raise UserNotFoundError(email)
+        return user_id
+
+    async def update(
+        self, user_id: UUID, changes: dict[str, Any], caller: Caller | None = None
+    ) -> UserRead:
         """Set the fields given; leave the rest. A user who is no longer active is logged out.
+
+        Without a caller, it is the operator who changes them.
 
         Raises:
             ReauthenticationRequiredError: the address or the role would change, and the caller has
@@ -80,7 +96,8 @@ class UserService:
             EmailTakenError: another account has the address.
             LastAdminError: there would be no active administrator.
         """
-        if not _SENSITIVE.isdisjoint(changes) and not caller.has_just_logged_in:
+        is_sensitive = not _SENSITIVE.isdisjoint(changes)
+        if is_sensitive and caller is not None and not caller.has_just_logged_in:
             raise ReauthenticationRequiredError
         demotes = changes.get("role", Role.ADMIN) != Role.ADMIN
         deactivates = changes.get("is_active") is False
@@ -101,7 +118,8 @@ class UserService:
             raise UserNotFoundError(user_id)
         if deactivates:
             await sessions.end_all(self._connection, user_id)
-        _log.info("user_changed", user_id=str(user_id), by=str(caller.id), fields=sorted(changes))
+        by = str(caller.id) if caller else "operator"
+        _log.info("user_changed", user_id=str(user_id), by=by, fields=sorted(changes))
         return UserRead.model_validate(row)
 
     async def deactivate(self, user_id: UUID, caller: Caller) -> UserRead:

@@ -16,7 +16,7 @@ from authlib.integrations.httpx_client import OAuth2ClientAuth
 from authlib.oauth2.client import OAuth2Client
 from authlib.oidc.core import CodeIDToken
 from joserfc import jwt
-from joserfc.errors import InvalidKeyIdError, JoseError
+from joserfc.errors import BadSignatureError, InvalidKeyIdError, JoseError
 from joserfc.jwk import KeySet
 from joserfc.jws import JWSRegistry
 from joserfc.registry import HeaderParameter
@@ -211,7 +211,8 @@ class OidcProviderClient:
         try:
             try:
                 token = jwt.decode(id_token, keys, registry=registry)
-            except InvalidKeyIdError:
+            except (InvalidKeyIdError, BadSignatureError):
+                # The provider has new keys; without key ids, only the signature shows it.
                 _, keys = await self._described(outdated=keys)
                 token = jwt.decode(id_token, keys, registry=registry)
             required = {
