@@ -302,7 +302,7 @@ class AccountService:
         Raises:
             UserNotFoundError: no active account has the address.
         """
-        hashed = await hash_password(password)
+        hashed = await hash_password(password, self._settings)
         async with self._database.transaction() as connection:
             values = {"the_email": email, "new_hash": hashed}
             user_id: UUID | None = await connection.scalar(_OVERWRITE_PASSWORD, values)
