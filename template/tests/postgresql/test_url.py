@@ -1,10 +1,14 @@
 """Which databases are taken, and through which driver."""
 
+import ssl
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
 from app.core.settings import DatabaseSettings, Environment, Settings, load_settings
 from app.core.settings.database import async_database_url
+from app.core.settings.postgresql_url import connect_arguments, parse, tls
 from tests.support import postgresql
 
 
@@ -18,13 +22,18 @@ from tests.support import postgresql
         ("postgresql://u:p%40%2F@host/app", "postgresql+asyncpg://u:p%40%2F@host/app"),
         (
             "postgresql://host/app?sslmode=require&channel_binding=require",
-            "postgresql+asyncpg://host/app?ssl=require",
+            "postgresql+asyncpg://host/app?channel_binding=require&sslmode=require",
         ),
         ("postgresql:///app?host=/run", "postgresql+asyncpg:///app?host=%2Frun"),
         (
-            "postgresql://host/app?application_name=x&connect_timeout=10&pgbouncer=true",
-            "postgresql+asyncpg://host/app",
+            "postgresql://a.example:5433,b.example/app?sslmode=disable",
+            "postgresql+asyncpg:///app?host=a.example%2Cb.example&port=5433%2C5432&sslmode=disable",
         ),
+        (
+            "postgresql://u@%2Fcloudsql%2Fp%3Aregion%3Ai/app",
+            "postgresql+asyncpg://u@/app?host=%2Fcloudsql%2Fp%3Aregion%3Ai",
+        ),
+        ("postgresql://host/app?ssl=true", "postgresql+asyncpg://host/app?sslmode=require"),
     ],
 )
 def test_forms_that_providers_hand_out_are_taken(given: str, used: str) -> None:
@@ -42,7 +51,9 @@ def test_forms_that_providers_hand_out_are_taken(given: str, used: str) -> None:
         "postgresql://u:hunter2@host:99999/app",
         "postgresql://u:hunter2@host:0/app",
         "postgresql://host/app?hunter2=1",
-        "postgresql://host/app?options=hunter2",
+        "postgresql://a,b/app?port=1,2,3",
+        "postgresql://a:0,b/app",
+        "postgresql://a:hunter2,b/app",
         "postgresql://host/app?sslmode=hunter2",
         "sqlite:///app.db",
     ],
@@ -52,6 +63,89 @@ def test_other_databases_are_refused_without_repeating_them(given: str) -> None:
         async_database_url(given, Environment.PRODUCTION)
 
     assert "hunter2" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("query", "named"),
+    [
+        ("sslmode=hunter2", "sslmode"),
+        ("channel_binding=hunter2", "channel_binding"),
+        ("target_session_attrs=hunter2", "target_session_attrs"),
+        ("connect_timeout=hunter2", "connect_timeout"),
+        ("keepalives_idle=-1", "keepalives_idle"),
+        ("gssencmode=require", "gssencmode"),
+        ("load_balance_hosts=random", "load_balance_hosts"),
+        ("service=hunter2", "service"),
+        ("require_auth=hunter2", "require_auth"),
+        ("schema=hunter2", "schema"),
+        ("sslrootcert=system&sslmode=require", "sslrootcert=system"),
+        ("sslmode=verify-full&sslrootcert=/nothing/hunter2", "sslrootcert"),
+        ("sslmode=require&sslcert=/nothing/hunter2", "sslcert"),
+        ("pgbouncer=hunter2", "pgbouncer"),
+    ],
+)
+def test_parameter_that_cannot_work_stops_the_start_by_name(query: str, named: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        Settings(database_url=f"postgresql://host/app?{query}")
+
+    [fault] = refused.value.errors()
+    assert named in fault["msg"]
+    assert "hunter2" not in str(refused.value)
+
+
+def test_certificate_that_is_none_stops_the_start(tmp_path: Path) -> None:
+    (tmp_path / "root.crt").write_text("hunter2")
+
+    with pytest.raises(ValidationError, match="sslrootcert"):
+        Settings(
+            database_url=f"postgresql://host/app?sslmode=verify-ca&sslrootcert={tmp_path}/root.crt"
+        )
+
+
+def test_parameters_become_arguments_of_the_driver() -> None:
+    url = parse(
+        "postgresql://u:p@a:1,[::1]:2,c/app?sslmode=require&sslnegotiation=direct&options=-c x=1"
+        "&application_name=me&connect_timeout=7&target_session_attrs=any&passfile=/run/pass"
+    )
+
+    arguments = connect_arguments(url)
+
+    context = arguments.pop("ssl")
+    assert context.verify_mode is ssl.CERT_NONE
+    assert arguments == {
+        "host": ["a", "::1", "c"],
+        "port": [1, 2, 5432],
+        "direct_tls": True,
+        "passfile": "/run/pass",
+        "server_settings": {"application_name": "me", "options": "-c x=1"},
+        "target_session_attrs": "any",
+        "timeout": 7,
+    }
+
+
+def test_certificates_of_the_system_are_for_verified_names() -> None:
+    context = tls({"sslrootcert": "system"})
+
+    assert isinstance(context, ssl.SSLContext)
+    assert context.check_hostname
+    assert context.verify_mode is ssl.CERT_REQUIRED
+
+
+@pytest.mark.parametrize("mode", ["disable", "allow", "prefer"])
+def test_modes_without_a_certificate_are_left_to_the_driver(mode: str) -> None:
+    assert tls({"sslmode": mode}) == mode
+
+
+def test_transaction_pooler_does_not_keep_parameters() -> None:
+    for pooled in ("pgbouncer=true&", ""):
+        with pytest.raises(ValidationError, match="options"):
+            Settings(
+                database_url=f"postgresql://host/app?{pooled}options=-c%20geqo%3Doff",
+                database_pooler="session" if pooled else "transaction",
+            )
+
+    settings = Settings(database_url="postgresql://host/app?pgbouncer=true&options=project%3Dx")
+    assert settings.is_behind_transaction_pooler
 
 
 def test_tests_may_use_sqlite() -> None:

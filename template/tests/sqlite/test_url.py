@@ -1,10 +1,14 @@
 """Which databases are taken, and through which driver."""
 
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
+from sqlalchemy import text
 
 from app.core.settings import DatabaseSettings, Environment, Settings, load_settings
 from app.core.settings.database import async_database_url
+from app.db.engine import create_engine
 
 
 @pytest.mark.parametrize("driver", ["sqlite", "sqlite+aiosqlite", "sqlite+pysqlite"])
@@ -27,7 +31,7 @@ def test_file_is_taken(driver: str) -> None:
     ],
 )
 def test_other_databases_are_refused_without_repeating_them(given: str) -> None:
-    with pytest.raises(ValueError, match=r"^(must be|is not|takes)") as error:
+    with pytest.raises(ValueError, match=r"^(must be|is not|has)") as error:
         async_database_url(given, Environment.PRODUCTION)
 
     assert "hunter2" not in str(error.value)
@@ -69,3 +73,41 @@ def test_migrations_and_purges_need_no_other_setting(monkeypatch: pytest.MonkeyP
 
     assert settings.environment is Environment.PRODUCTION
     assert settings.database_url.get_secret_value() == "sqlite+aiosqlite:////data/app.db"
+
+
+def test_parameters_of_the_driver_are_taken() -> None:
+    url = async_database_url(
+        "sqlite:////data/app.db?timeout=2.5&cached_statements=50", Environment.PRODUCTION
+    )
+
+    assert url == "sqlite+aiosqlite:////data/app.db?cached_statements=50&timeout=2.5"
+
+
+@pytest.mark.parametrize(
+    ("parameter", "named"),
+    [
+        ("isolation_level=x", "isolation_level"),
+        ("detect_types=3", "detect_types"),
+        ("check_same_thread=1", "check_same_thread"),
+        ("autocommit=1", "autocommit"),
+        ("uri=true", "uri"),
+        ("mode=ro", "mode"),
+        ("timeout=hunter2", "timeout"),
+        ("timeout=-1", "timeout"),
+        ("timeout=nan", "timeout"),
+        ("cached_statements=1.5", "cached_statements"),
+    ],
+)
+def test_other_parameters_are_refused_by_name(parameter: str, named: str) -> None:
+    with pytest.raises(ValueError, match=rf"\b{named}\b") as error:
+        async_database_url(f"sqlite:////data/app.db?{parameter}", Environment.PRODUCTION)
+
+    assert "hunter2" not in str(error.value)
+
+
+async def test_timeout_of_the_url_is_how_long_writers_wait(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/app.db?timeout=2.5"
+    engine = create_engine(Settings(database_url=url))
+    async with engine.connect() as connection:
+        assert await connection.scalar(text("PRAGMA busy_timeout")) == 2500
+    await engine.dispose()
