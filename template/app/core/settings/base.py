@@ -12,6 +12,7 @@ from pydantic import (
     BeforeValidator,
     Field,
     ModelWrapValidatorHandler,
+    NonNegativeInt,
     ValidationError,
     model_validator,
 )
@@ -122,6 +123,8 @@ class SettingsGroup(BaseSettings):
     )
 
     environment: Annotated[Environment, IGNORE_CASE] = Environment.DEVELOPMENT
+    # How far the rows of a list are counted; 0 is no limit.
+    list_total_limit: NonNegativeInt = 10_000
     log_level: Annotated[LogLevel, IGNORE_CASE] = "info"
     # Loggers of libraries, which are otherwise never below warning, as in sqlalchemy.engine=info.
     log_levels: Annotated[dict[str, LogLevel], NoDecode, BeforeValidator(_split_levels)] = Field({})

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt
+from pydantic import AfterValidator, Field, PositiveInt
 
 from app.core.settings.base import Environment, SettingsGroup, TextList
 
@@ -42,8 +42,6 @@ class HttpSettings(SettingsGroup):
     allowed_hosts: Annotated[TextList, AfterValidator(_check_hosts)] = Field([])
     cors_origins: Annotated[TextList, AfterValidator(_check_origins)] = Field([])
     max_body_bytes: PositiveInt = 1024 * 1024
-    # How far the rows of a list are counted; 0 is no limit.
-    list_total_limit: NonNegativeInt = 10_000
 
     def faults(self) -> Iterator[tuple[str, str]]:
         """Require host names and origins by name when deployed."""
