@@ -1,7 +1,7 @@
 """Run statements on asyncpg, compiled by SQLAlchemy but without its execution layer.
 
 The private members of SQLAlchemy that this takes are used here and nowhere else.
-`tests/test_queries.py` compares rows, errors and transactions with SQLAlchemy's own.
+`tests/postgresql/test_driver.py` compares rows, errors and transactions with SQLAlchemy's own.
 """
 # ruff: noqa: SLF001
 
@@ -22,6 +22,12 @@ _Processor = Callable[[Any], Any]
 # Object ids in PostgreSQL's catalog of types. SQLAlchemy needs them for numbers only.
 _FLOAT8: Final = 701
 _NUMERIC: Final = 1700
+_EVENTS: Final = (
+    "before_execute",
+    "after_execute",
+    "before_cursor_execute",
+    "after_cursor_execute",
+)
 
 
 @dataclass(frozen=True)
@@ -119,7 +125,8 @@ def is_direct(connection: AsyncConnection) -> bool:
     sync = connection.sync_connection
     if sync is None or sync.dialect.driver != "asyncpg" or sync.invalidated:
         return False
-    if sync._has_events or sync.engine._has_events or sync._echo:
+    has_events = sync._has_events or sync.engine._has_events
+    if sync._echo or (has_events and any(getattr(sync.dispatch, name) for name in _EVENTS)):
         return False
     return sync.in_transaction() or _adapter(sync).autocommit
 

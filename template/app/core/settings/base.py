@@ -130,8 +130,6 @@ class SettingsGroup(BaseSettings):
     log_levels: Annotated[dict[str, LogLevel], NoDecode, BeforeValidator(_split_levels)] = Field({})
     # For a person in development, for a log collector elsewhere.
     log_format: Annotated[LogFormat, IGNORE_CASE] = Field(default_factory=_default_log_format)
-    # How far the rows of a list are counted; 0 is no limit.
-    list_total_limit: NonNegativeInt = 10_000
 
     def faults(self) -> Iterator[tuple[str, str]]:
         """Yield (setting, message) for each fault that depends on several settings.
