@@ -297,7 +297,7 @@ def _order(
 ) -> list[sa.ColumnElement[Any]]:
     first, last = (key.desc() if is_descending else key.asc() for key in keys)
     if is_nullable:
-        # PostgreSQL's own order, in which it can read an index; SQLite's is another.
+        # Null counts as the largest value, in every database.
         first = first.nulls_first() if is_descending else first.nulls_last()
     return [first, last]
 
