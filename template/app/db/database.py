@@ -15,7 +15,7 @@ from app.db.engine import create_engine, transactional
 
 
 class Database:
-    """The engine's two ways in. Both share one pool, whose connections rest in autocommit."""
+    """Opens connections to read or to write, from one pool. Idle ones are in autocommit."""
 
     def __init__(self, engine: AsyncEngine, probes: AsyncEngine | None = None) -> None:
         self._engine = engine
@@ -51,7 +51,7 @@ class Database:
 
     @asynccontextmanager
     async def probing(self) -> AsyncIterator[AsyncConnection]:
-        """Open the connection that is kept for probes: a busy pool is no outage.
+        """Open the connection reserved for probes: a busy pool is no outage.
 
         Raises:
             UnavailableError: no connection could be made.
@@ -90,7 +90,7 @@ class ReadingConnection(AsyncConnection):
     """
 
     async def execute(self, statement: Executable, *args: Any, **options: Any) -> CursorResult[Any]:
-        # An event of SQLAlchemy's would cost every read several times as much.
+        # An event listener of SQLAlchemy would cost every read several times as much.
         self.check(statement)
         return await super().execute(statement, *args, **options)
 

@@ -1,4 +1,4 @@
-"""Whether the database's schema is the one that this code was written for."""
+"""Check that the database's schema matches this code."""
 
 from collections.abc import Set as AbstractSet
 from functools import cache
@@ -19,8 +19,8 @@ APPLIED: Final = sa.select(sa.column("version_num", sa.String)).select_from(
 def is_behind(applied: AbstractSet[str]) -> bool:
     """Return whether the schema lacks a migration of this code.
 
-    A revision that this code does not know is of a later release, with which it can run while the
-    release is rolled out. The first call reads the migrations from disk.
+    An unknown revision belongs to a later release. This code can run with its schema during the
+    rollout. The first call reads the migrations from disk.
     """
     heads, known = _revisions()
     return applied <= known and not heads <= applied

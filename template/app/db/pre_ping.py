@@ -1,4 +1,4 @@
-"""Which connections of the pool are asked whether they still work before they are used."""
+"""Ping idle connections of the pool before they are used."""
 
 import time
 from typing import Any, Final
@@ -14,11 +14,11 @@ TRUSTED_FOR: Final = 1.0
 
 
 def ping_only_the_rested(engine: AsyncEngine) -> AsyncEngine:
-    """Return the engine, whose `pool_pre_ping` spares connections that have just been used.
+    """Return the engine; `pool_pre_ping` then skips connections that were used a moment ago.
 
-    A busy service would pay a round trip for every request. That the server has closed a connection
-    is known without asking, since the event loop sees it; a ping finds those that died in silence,
-    which takes longer than a moment.
+    Otherwise a busy service would pay a round trip for every request. If the server closes a
+    connection, the event loop notices it without a ping. A ping is needed for a connection that was
+    lost without a close, which takes longer than a moment.
     """
     dialect = engine.sync_engine.dialect
     ping = dialect.do_ping

@@ -1,4 +1,4 @@
-"""Lists of rows, and single rows to read, create, update and delete: once for every table."""
+"""List, read, create, update and delete rows of any table."""
 
 import operator
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ _Names = frozenset[str]
 _Condition = sa.ColumnElement[bool]
 
 _COMPARISONS: Final = {"after": operator.gt, "before": operator.lt}
-# Combinations of order and filters whose statements are kept, of all tables.
+# Size of the statement cache: combinations of order and filters, for all tables.
 _KEPT: Final = 1000
 
 
@@ -59,7 +59,7 @@ class Rows(Generic[ReadT]):
 
 
 class _Start(Enum):
-    """Where a page begins: at the top, or after a row whose sorted column is given."""
+    """The start of a page: the first row, or after a row whose sorted column is given."""
 
     TOP = auto()
     AFTER_VALUE = auto()
@@ -77,18 +77,18 @@ class Repository(Generic[TableT, ReadT]):
     table: type[TableT]
     read: type[ReadT]
     not_found: type[NotFoundError]
-    # Raised over a value that must be unique and is not.
+    # Raised if a value must be unique and is not.
     conflict: type[ConflictError] | None = None
-    # The columns that `q` is searched for in.
+    # The columns that `q` searches.
     searched: tuple[str, ...] = ()
     shows_inactive = False
 
     def __init__(
         self, connection: AsyncConnection, within: Mapping[str, object] | None = None
     ) -> None:
-        """Take the connection and, by column, the values that all rows here have.
+        """Take the connection and, by column, the values that all rows must have.
 
-        Other rows look missing; new rows get these values.
+        Rows with other values look missing. New rows get these values.
         """
         self._connection = connection
         self._within = dict(within or {})

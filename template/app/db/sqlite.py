@@ -55,7 +55,7 @@ def begin_before_savepoints(engine: AsyncEngine) -> AsyncEngine:
     def begin(connection: Connection, _name: str | None) -> None:
         driver: Any = connection.connection.driver_connection
         if not driver.in_transaction:
-            # At once as a writer: after a read, another writer's commit would make it fail.
+            # Take the write lock now: after a read, it fails if another writer has committed.
             connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     event.listen(engine.sync_engine, "savepoint", begin)

@@ -11,17 +11,17 @@ from app.models.base import Table
 
 
 class ApiKey(Table, table=True):
-    """What is kept of a key; nobody can call with it. Revoked ones stay, inactive."""
+    """The digest of a key, with which nobody can call. Revoked keys stay, inactive."""
 
     __tablename__ = "api_keys"
     __table_args__ = (Index(None, "created_at", "id"),)
 
     name: str = Field(max_length=100)
-    # Names the key, in lists and when it turns up where it should not be.
+    # Identifies the key in lists, and when it has leaked.
     prefix: str = Field(max_length=12, unique=True)
     digest: str = Field(max_length=64)
     scopes: list[str] = Field(sa_type=JSON)
-    # The key that made it, and that takes it along when it is revoked; NULL for the operator's.
+    # The key that created it; revoking that one revokes this one too. NULL for the operator's.
     created_by: UUID | None = Field(
         default=None, foreign_key="api_keys.id", ondelete="CASCADE", index=True
     )

@@ -12,7 +12,7 @@ from app.models.base import Table
 
 
 class Role(StrEnum):
-    """What a user may do: see to their own things, or to everybody's."""
+    """Users can access their own data, administrators everybody's."""
 
     USER = "user"
     ADMIN = "admin"
@@ -37,13 +37,13 @@ class User(Table, table=True):
 
 
 class AccountAccess(Table):
-    """Something that gives access to an account. Resetting the password deletes every kind."""
+    """A credential other than the password. A password reset deletes every kind."""
 
     user_id: UUID = Field(foreign_key="users.id", ondelete="CASCADE", index=True)
 
 
 class LoginSession(AccountAccess, table=True):
-    """A login. Its id is the `sid` of its tokens; without the row they are worth nothing."""
+    """A login. Its id is the `sid` of its tokens, which are invalid without the row."""
 
     __tablename__ = "login_sessions"
 

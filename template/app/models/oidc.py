@@ -12,7 +12,7 @@ from app.models.base import Table
 
 
 class Identity(AccountAccess, table=True):
-    """Who a provider says that someone is, and the user that they log in as."""
+    """An identity at a provider, and the user that it logs in as."""
 
     __tablename__ = "identities"
     __table_args__ = (UniqueConstraint("provider", "subject"),)
@@ -27,7 +27,7 @@ class Identity(AccountAccess, table=True):
 
 
 class OidcLogin(Table, table=True):
-    """Someone was sent to a provider; whoever comes back first with the state takes the row."""
+    """A pending login at a provider. The first callback with the state deletes the row."""
 
     __tablename__ = "oidc_logins"
 

@@ -62,13 +62,13 @@ Email = Annotated[
     AfterValidator(normalized_email),
 ]
 FullName = Annotated[str, Field(max_length=255, examples=["Ann Smith"]), STORABLE]
-# One that is to be compared; a longer one is refused before it is hashed.
+# A password to verify; a longer one is rejected before it is hashed.
 GivenPassword = Annotated[
     SecretStr,
     AfterValidator(_is_not_too_long),
     Field(json_schema_extra={"maxLength": MAX_LENGTH}, examples=[_EXAMPLE_PASSWORD]),
 ]
-# One that is to be kept.
+# A new password.
 NewPassword = Annotated[
     GivenPassword,
     AfterValidator(_is_acceptable),
@@ -77,7 +77,7 @@ NewPassword = Annotated[
         examples=[_EXAMPLE_PASSWORD],
     ),
 ]
-# What we sign is shorter.
+# Our tokens are shorter.
 Token = Annotated[str, Field(max_length=4096, examples=[_EXAMPLE_TOKEN])]
 
 
@@ -90,13 +90,13 @@ class UserCreate(BaseModel):
 
 
 class ProfileUpdate(BaseModel):
-    """What users may change of themselves."""
+    """The fields that users can change in their own account."""
 
     full_name: FullName | None = None
 
 
 class UserUpdate(ProfileUpdate):
-    """What administrators may change of everybody."""
+    """The fields that administrators can change in any account."""
 
     email: Email | SkipJsonSchema[None] = None
     role: Literal["user", "admin"] | SkipJsonSchema[None] = None
@@ -158,7 +158,7 @@ class UserQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    # What 32 bits hold: nobody has more rows to skip.
+    # The largest 32-bit integer; no table has more rows to skip.
     skip: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     limit: Annotated[int, Field(ge=1, le=100)] = 50
 
@@ -191,7 +191,7 @@ class LoginForm(BaseModel):
 
 
 class TokenPair(BaseModel):
-    """What a login or a refresh gives. `expires_in` is in seconds, for the access token."""
+    """The tokens of a login or refresh. `expires_in` is in seconds, for the access token."""
 
     access_token: Annotated[str, Field(examples=[_EXAMPLE_TOKEN])]
     refresh_token: Annotated[str, Field(examples=[_EXAMPLE_TOKEN])]
@@ -206,13 +206,13 @@ class RefreshRequest(BaseModel):
 
 
 class ForgottenPassword(BaseModel):
-    """Whose password is forgotten."""
+    """The address of the account whose password is forgotten."""
 
     email: Email
 
 
 class PasswordReset(BaseModel):
-    """The token from the e-mail, and the password from now on."""
+    """The token from the e-mail, and the new password."""
 
     token: Token
     new_password: NewPassword

@@ -1,4 +1,4 @@
-"""What probes are told."""
+"""Responses to health probes."""
 
 from typing import Annotated, Literal
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from app.schemas.auth import TokenPair
 from app.schemas.text import Text
 
-# What providers send is shorter; so is every path that can be configured.
+# Values from providers are shorter, and so are all paths that can be configured.
 _Parameter = Annotated[Text, Field(max_length=4096)]
 _Path = Annotated[Text, Field(max_length=255)]
 
@@ -33,13 +33,13 @@ class CallbackQuery(BaseModel):
 
 
 class OidcTokenPair(TokenPair):
-    """What a login gives, and the path that was asked for as `next`, if one was."""
+    """The tokens of a login, and the path that was requested as `next`, if any."""
 
     next: str | None = None
 
 
 class AuthorizationRequest(BaseModel):
-    """Where the browser is to go, with the cookie of this response."""
+    """The URL to redirect the browser to, with the cookie of this response."""
 
     authorization_url: str
 

@@ -61,7 +61,7 @@ class ListQuery(BaseModel, Generic[ReadT, SortT]):
 
     model_config = ConfigDict(extra="forbid")
 
-    # What 32 bits hold.
+    # The largest 32-bit integer.
     skip: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     limit: Annotated[int, Field(ge=1, le=100)] = 50
     cursor: Annotated[str, Field(max_length=4096)] | None = Field(
@@ -121,7 +121,7 @@ class ListQuery(BaseModel, Generic[ReadT, SortT]):
 
 
 class Listed(Protocol[ReadT_co]):
-    """What a service returns for a `ListQuery`."""
+    """The result of a service for a `ListQuery`."""
 
     @property
     def items(self) -> Sequence[ReadT_co]: ...

@@ -1,4 +1,4 @@
-"""Text from outside."""
+"""Text in requests."""
 
 import re
 from typing import Annotated, Final
@@ -14,7 +14,7 @@ def _check(text: str) -> str:
     return text
 
 
-# U+0000 cannot be stored, half a surrogate pair cannot be encoded, and no text needs them.
-# Stands after a field's bounds, for pydantic to apply them to the text itself.
+# U+0000 cannot be stored and lone surrogates cannot be encoded; no text needs either.
+# Put this after a field's bounds, so that pydantic applies them to the text itself.
 STORABLE: Final = AfterValidator(_check)
 Text = Annotated[str, STORABLE]

@@ -1,4 +1,4 @@
-"""Whether the service can do its work."""
+"""Readiness check."""
 
 import asyncio
 
@@ -16,7 +16,7 @@ _given_up: set[asyncio.Task[None]] = set()
 
 
 async def readiness(database: Database) -> Readiness:
-    """Ask everything the service depends on.
+    """Check every dependency of the service.
 
     Raises:
         UnavailableError: the database does not answer in time, or its schema is behind this code.
@@ -24,7 +24,7 @@ async def readiness(database: Database) -> Readiness:
     answer = asyncio.create_task(_ask(database))
     await asyncio.wait({answer}, timeout=PATIENCE)
     if not answer.done():
-        # Cancelling takes seconds too when a connection hangs: the probe does not wait for it.
+        # Cancelling a hanging connection takes seconds as well, so the probe does not wait for it.
         answer.cancel()
         _given_up.add(answer)
         answer.add_done_callback(_forget)
@@ -46,5 +46,5 @@ async def _ask(database: Database) -> None:
 def _forget(answer: asyncio.Task[None]) -> None:
     _given_up.discard(answer)
     if not answer.cancelled():
-        # Retrieve it, or asyncio logs that it never was.
+        # Retrieve the exception; otherwise asyncio logs that it was never retrieved.
         answer.exception()

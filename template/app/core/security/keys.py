@@ -21,14 +21,14 @@ DEVELOPMENT_KEY: Final = Path(".keys/private.pem")
 
 @dataclass(frozen=True)
 class Keys:
-    """The key that signs, and all whose signatures are accepted."""
+    """The signing key, and all keys whose signatures are accepted."""
 
     signing: RSAKey
     accepted: KeySet
 
 
 def load_keys(settings: Settings) -> Keys:
-    """Return the keys of the settings; in development and tests, one is made where none is set."""
+    """Return the configured keys; in development and tests, generate one if none is set."""
     pem = settings.rsa_private_key
     if pem is None:
         in_test = settings.environment is Environment.TEST
@@ -39,7 +39,7 @@ def load_keys(settings: Settings) -> Keys:
 
 
 def generate_key() -> tuple[bytes, bytes]:
-    """Make a pair, and return its private and its public half in PEM."""
+    """Generate a key pair, and return the private and the public key in PEM."""
     key = RSAKey.generate_key(NEW_KEY_BITS)
     return key.as_pem(private=True), key.as_pem(private=False)
 
@@ -48,10 +48,10 @@ def write_private_key(path: Path, pem: bytes) -> None:
     """Write the key to a new file that only its owner can read.
 
     Raises:
-        FileExistsError: there is such a file, which stays as it is.
+        FileExistsError: the file exists; it is not changed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # A link appears at once and whole, or not at all: of several processes, one wins.
+    # Creating a link is atomic: if several processes start at once, one of them wins.
     with NamedTemporaryFile(dir=path.parent) as file:
         file.write(pem)
         file.flush()
@@ -59,7 +59,7 @@ def write_private_key(path: Path, pem: bytes) -> None:
 
 
 def _public(key: RSAKey) -> RSAKey:
-    """Return the public half, named by its thumbprint (RFC 7638)."""
+    """Return the public key, with its thumbprint (RFC 7638) as key id."""
     parameters = {"kid": key.thumbprint(), "use": "sig", "alg": ALGORITHM}
     return RSAKey.import_key({**key.as_dict(private=False), **parameters})
 

@@ -1,6 +1,6 @@
-"""Passwords: which are refused, and how they are kept.
+"""Password rules and password hashing.
 
-NIST SP 800-63B, section 3.1.1: long, any Unicode, none of the commonest, no rules of composition.
+NIST SP 800-63B, section 3.1.1: long, any Unicode, no common passwords, no composition rules.
 """
 
 import asyncio
@@ -20,21 +20,21 @@ from app.core.settings.auth import AuthSettings
 
 _Result = TypeVar("_Result")
 
-# Characters. The upper bound keeps anyone from making us hash whole books.
+# Characters. The upper bound limits the work of hashing one password.
 MIN_LENGTH: Final = 12
 MAX_LENGTH: Final = 128
 
-# Passwords that wait or are hashed. The last of them waits for about two seconds.
+# Passwords in the queue or being hashed. The last of them waits for about two seconds.
 MAX_PENDING: Final = 32
 
 
 class _Hasher(PasswordHash):
-    """Argon2id at one cost. A hash made at another cost is renewed when its owner logs in."""
+    """Argon2id at one cost. A hash of another cost is replaced when the user logs in."""
 
     def __init__(self, time_cost: int, memory_kib: int) -> None:
-        # One lane: four hashes of four lanes each would be sixteen threads against the event loop.
+        # One lane: four hashes of four lanes each would compete with the event loop as 16 threads.
         super().__init__([Argon2Hasher(time_cost, memory_kib, parallelism=1)])
-        # Verified when there is no account, so that the refusal takes as long.
+        # Dummy hash, verified when there is no account, so that rejection takes the same time.
         self.dummy_hash = self.hash(secrets.token_urlsafe())
 
 
@@ -52,9 +52,9 @@ class BusyError(UnavailableError):
 
 
 class _Hashing:
-    """Hashes off the event loop, and few passwords at once: each takes 64 MiB meanwhile.
+    """Hashes passwords in threads, only a few at once: each hash takes 64 MiB.
 
-    The queue is bounded, and work that is cancelled while it waits is skipped.
+    The queue is bounded. Work that is cancelled in the queue is skipped.
     """
 
     def __init__(self) -> None:
@@ -77,19 +77,19 @@ _hashing = _Hashing()
 
 @cache
 def _commonest() -> frozenset[str]:
-    # From the lists of zxcvbn and Django: those with 12 characters or more, and shorter ones made
-    # longer in the usual ways.
+    # From the lists of zxcvbn and Django: passwords of 12 characters or more, and shorter ones
+    # extended in the usual ways.
     path = Path(__file__).with_name("common_passwords.txt")
     return frozenset(path.read_text(encoding="utf-8").splitlines())
 
 
 def is_common(password: str) -> bool:
-    """Tell whether it is one that attackers try first; case is ignored."""
+    """Return whether the password is a common one, ignoring case."""
     return normalized(password).casefold() in _commonest()
 
 
 async def hash_password(password: str, settings: AuthSettings) -> str:
-    """Return the hash to keep.
+    """Return the hash to store.
 
     Raises:
         BusyError: too many passwords wait already.
@@ -101,10 +101,10 @@ async def hash_password(password: str, settings: AuthSettings) -> str:
 async def verify_password(
     password: str, hashed: str | None, settings: AuthSettings
 ) -> tuple[bool, str | None]:
-    """Return whether the hash is of this password, and the hash to keep from now on.
+    """Return whether the password matches the hash, and the hash to store from now on.
 
-    The second value is None unless the password is right. Without a hash the answer is no, after
-    the same time.
+    The second value is None unless the password matches. Without a hash, the password never
+    matches, and the check takes the same time.
 
     Raises:
         BusyError: too many passwords wait already.
@@ -119,5 +119,5 @@ async def verify_password(
 
 
 def normalized(password: str) -> str:
-    """Return the same text however a keyboard composed its characters."""
+    """Return the normal form, so that each way of typing an accent gives the same text."""
     return unicodedata.normalize("NFKC", password)

@@ -1,4 +1,4 @@
-"""RSA keys as they are configured: in PEM, as base64 or in a file."""
+"""RSA keys in settings: PEM, as base64 or in a file."""
 
 import base64
 import binascii
@@ -13,21 +13,21 @@ from joserfc.jwk import RSAKey
 # Bits. RFC 7518 section 3.3 asks for 2048 or more.
 MIN_BITS: Final = 2048
 
-# What the library raises over text that is not a key.
+# Errors of the library for text that is not a key.
 _MALFORMED: Final = (JoseError, ValueError, TypeError)
 
 
-# Checking an RSA key is slow: each key once.
+# Checking an RSA key is slow, so each key is checked once.
 @cache
 def parse_key(pem: bytes, *, private: bool) -> RSAKey:
     """Return the key.
 
     Raises:
-        ValueError: it is not an RSA key in PEM, is too short, or lacks its private half.
+        ValueError: the text is not a private RSA key in PEM, or the key is too short.
     """
     try:
         with warnings.catch_warnings():
-            # It warns of short keys, which are refused below.
+            # The library warns about short keys; they are rejected below.
             warnings.simplefilter("ignore", SecurityWarning)
             key = RSAKey.import_key(pem)
     except _MALFORMED:
@@ -41,7 +41,7 @@ def parse_key(pem: bytes, *, private: bool) -> RSAKey:
 
 
 def read_key(content: str, path: Path | None) -> bytes | None:
-    """Return the PEM given as base64 or, without it, that of the file; nothing when neither is.
+    """Return the PEM given as base64, or else the content of the file; empty if neither is set.
 
     Raises:
         ValueError: the text is not base64, or the file cannot be read.

@@ -19,7 +19,7 @@ from app.core.settings import Settings
 # Seconds by which the clocks of two servers may differ.
 LEEWAY: Final = 5
 
-# What is raised over tokens that are malformed, forged or expired.
+# Errors of the library for tokens that are malformed, forged or expired.
 _NOT_VALID: Final = (JoseError, TypeError, ValueError, RecursionError)
 
 _log = structlog.get_logger("app.security")
@@ -45,7 +45,7 @@ class InvalidTokenError(UnauthenticatedError):
 
 
 class TokenType(StrEnum):
-    """What a token is for. No type is accepted in place of another."""
+    """The purpose of a token. No type is accepted in place of another."""
 
     ACCESS = "access"
     REFRESH = "refresh"
@@ -55,22 +55,22 @@ class TokenType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a token says, once it is verified."""
+    """The claims of a verified token."""
 
     subject: UUID
     token_id: UUID
     # The session of an access or refresh token.
     session_id: UUID
-    # What must still be the same for a token from an e-mail to hold.
+    # Digest of the account's state: a token from an e-mail is valid only while it is unchanged.
     fingerprint: str
 
 
 class Tokens:
-    """Signs tokens, and reads those that it has signed."""
+    """Signs and verifies tokens."""
 
     def __init__(self, settings: Settings, keys: Keys) -> None:
         self._keys = keys
-        # What others need to verify what we sign.
+        # The public keys, with which other services verify our tokens.
         self.key_set = keys.accepted.as_dict(private=False)
         self._header = {"alg": ALGORITHM, "kid": keys.signing.thumbprint()}
         self._issued = {"iss": settings.jwt_issuer, "aud": settings.jwt_audience}
@@ -103,7 +103,7 @@ class Tokens:
         token_id: UUID | None = None,
         **own: str,
     ) -> str:
-        """Return a signed token about the subject, with claims of its own kind."""
+        """Return a signed token for the subject, with the claims of its type."""
         now = int(datetime.now(UTC).timestamp())
         claims = {
             **self._issued,
@@ -118,15 +118,15 @@ class Tokens:
         return jwt.encode(self._header, claims, self._keys.signing, registry=self._headers)
 
     def read(self, token: str, kind: TokenType) -> Claims:
-        """Return what the token says.
+        """Return the claims of the token.
 
         Raises:
-            InvalidTokenError: it is not ours, of another kind, or not valid now.
+            InvalidTokenError: the token is not ours, is of another type, or is not valid now.
         """
         try:
             claims = jwt.decode(token, self._keys.accepted, registry=self._headers).claims
             self._claims[kind].validate(claims)
-            # The registry would find it in a list of types, too.
+            # The claims registry would also accept a list that contains the type.
             if claims["type"] != kind:
                 raise TypeError
             return Claims(

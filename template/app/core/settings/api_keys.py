@@ -26,7 +26,7 @@ class ApiKeySettings(RateLimitSettings):
     rate_limit_api_key: RateLimit = "600/minute"
     # Where a request may carry its key.
     api_key_transports: Annotated[TextList, AfterValidator(_check_transports)] = Field(["header"])
-    # The secret of the digests: whoever has it and the digests still cannot call.
+    # Secret key of the digests. It is no API key: nobody can call with it, even with the digests.
     api_key_pepper: SecretStr = Field(
         default_factory=lambda data: SecretStr(default_pepper(data["environment"]))
     )

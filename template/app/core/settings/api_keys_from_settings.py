@@ -11,7 +11,7 @@ from pydantic_settings import NoDecode
 
 from app.core.settings.api_keys import ApiKeySettings
 
-# What a key can allow.
+# The scopes that a key can have.
 SCOPES: Final = ("items:read", "items:write")
 
 _DIGEST_LENGTH: Final = 64
@@ -19,7 +19,7 @@ _DIGEST_LENGTH: Final = 64
 
 @dataclass(frozen=True)
 class ConfiguredKey:
-    """A key as the settings hold it; nobody can call with what is read there."""
+    """A key in the settings: its digest only, with which nobody can call."""
 
     digest: str
     scopes: frozenset[str]
@@ -30,7 +30,7 @@ class ConfiguredKey:
         """Read `digest/scope+scope/expiry`; a digest alone has every scope and never expires.
 
         Raises:
-            ValueError: it is something else.
+            ValueError: the text has another form.
         """
         digest, _, rest = text.strip().partition("/")
         names, _, expiry = rest.partition("/")
@@ -54,7 +54,7 @@ def _moment(text: str) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-# What is raised over text that is not JSON or is nested too deep, or JSON of anything but texts.
+# Errors for text that is not JSON, is nested too deep, or has values other than strings.
 _MALFORMED: Final = (AttributeError, json.JSONDecodeError, RecursionError)
 
 
@@ -78,7 +78,7 @@ class ApiKeyListSettings(ApiKeySettings):
 def find(keys: tuple[ConfiguredKey, ...], digest: str) -> ConfiguredKey | None:
     """Return the key with this digest, unless it has expired.
 
-    Each digest is compared, in constant time, so that the time taken tells nothing.
+    Every digest is compared, in constant time, to prevent timing attacks.
     """
     found = [key for key in keys if hmac.compare_digest(key.digest, digest)]
     now = datetime.now(UTC)

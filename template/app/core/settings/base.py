@@ -1,4 +1,4 @@
-"""What all groups of settings share."""
+"""Base class and validators for all groups of settings."""
 
 import errno
 import json
@@ -65,7 +65,7 @@ def check_env_file(path: Path) -> None:
 
 
 def stop(*faults: str) -> NoReturn:
-    """End the process, which cannot start, with a line for each fault."""
+    """Exit with one line per error, because the process cannot start."""
     # Logging is not set up without settings.
     print(*faults, sep="\n", file=sys.stderr)  # noqa: T201
     raise SystemExit(START_FAILED)
@@ -123,16 +123,16 @@ class SettingsGroup(BaseSettings):
     )
 
     environment: Annotated[Environment, IGNORE_CASE] = Environment.DEVELOPMENT
-    # How far the rows of a list are counted; 0 is no limit.
+    # The rows of a list are counted up to this number; 0 is no limit.
     list_total_limit: NonNegativeInt = 10_000
     log_level: Annotated[LogLevel, IGNORE_CASE] = "info"
-    # Loggers of libraries, which are otherwise never below warning, as in sqlalchemy.engine=info.
+    # Levels of libraries' loggers, as in sqlalchemy.engine=info; the default is warning or above.
     log_levels: Annotated[dict[str, LogLevel], NoDecode, BeforeValidator(_split_levels)] = Field({})
-    # For a person in development, for a log collector elsewhere.
+    # Readable lines in development, JSON for a log collector elsewhere.
     log_format: Annotated[LogFormat, IGNORE_CASE] = Field(default_factory=_default_log_format)
 
     def faults(self) -> Iterator[tuple[str, str]]:
-        """Yield (setting, message) for each fault that depends on several settings.
+        """Yield (setting, message) for each error that depends on several settings.
 
         A group with such rules overrides this, and yields from `super().faults()` too. Messages
         must not repeat values, which may be secrets.
@@ -144,7 +144,7 @@ class SettingsGroup(BaseSettings):
     def _report_all_faults(
         cls, values: dict[str, Any], validate: ModelWrapValidatorHandler[Self]
     ) -> Self:
-        """Report the faults of single fields and those between fields at once."""
+        """Report the errors of single fields and those between fields together."""
         found: dict[str, str] = {}
         try:
             settings = validate(values)
@@ -152,7 +152,7 @@ class SettingsGroup(BaseSettings):
             found = {
                 str(fault["loc"][0]): fault["msg"].removeprefix("Value error, ")
                 for fault in error.errors(include_input=False, include_url=False)
-                # The default depends on another field, which has the fault.
+                # The default depends on another field, which is the invalid one.
                 if fault["type"] != "default_factory_not_called"
             }
             rest = {name: value for name, value in values.items() if name not in found}

@@ -17,7 +17,7 @@ _SERVER = re.compile(rf"{NAME}|[0-9a-f]*:[0-9a-f.]*(:[0-9a-f.]*)+", re.IGNORECAS
 _MAILBOX: Final = r"[^\s@<>,]+@[^\s@<>,]+"
 _SENDER = re.compile(rf"{_MAILBOX}|[^<>\r\n]*<{_MAILBOX}>")
 _NO_SENDER: Final = "no-reply@localhost"
-# The port where TLS comes first (RFC 8314).
+# The port for implicit TLS (RFC 8314).
 _SMTPS_PORT: Final = 465
 
 
@@ -53,7 +53,7 @@ class MailSettings(SettingsGroup):
     frontend_url: Annotated[str, AfterValidator(check_base_url)] | None = None
     # Whether `VerifiedUser` refuses users who have not confirmed their address.
     require_verified_email: bool = False
-    # After so many days `purge` deletes accounts that were never verified; 0 keeps them.
+    # Age in days at which `purge` deletes accounts that were never verified; 0 keeps them.
     unverified_account_days: NonNegativeInt = 30
 
     @property
@@ -62,7 +62,7 @@ class MailSettings(SettingsGroup):
         return self.smtp_host is not None or not self.environment.is_deployed
 
     def faults(self) -> Iterator[tuple[str, str]]:
-        """Require a sender when deployed, and a mail server where addresses have to be verified."""
+        """Require a sender when deployed, and a mail server if addresses must be verified."""
         yield from super().faults()
         if self.environment.is_deployed and self.require_verified_email and not self.smtp_host:
             yield "require_verified_email", "needs SMTP_HOST: nobody could verify an address"

@@ -23,8 +23,7 @@ from app.core.settings.urls import check_base_url, check_url
 
 _WELL_KNOWN: Final = "/.well-known/openid-configuration"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
-# A path on the one origin where people use the service, and nothing that a browser would take for
-# another origin.
+# A path on the service's own origin. Browsers must not be able to read it as another origin.
 _LOCAL_PATH = re.compile(r"/(?![/\\])[A-Za-z0-9/_.~-]*")
 
 
@@ -59,12 +58,12 @@ class OidcProvider(BaseModel):
 
     @property
     def metadata_url(self) -> str:
-        """Where the provider describes itself (OpenID Connect Discovery 1.0)."""
+        """The URL of the provider's metadata (OpenID Connect Discovery 1.0)."""
         return self.discovery_url or f"{(self.issuer or '').rstrip('/')}{_WELL_KNOWN}"
 
     @property
     def issuers(self) -> set[str]:
-        """What the provider may call itself: the URL does not tell whether a slash ends it."""
+        """The accepted issuers: the URL does not show whether the issuer ends in a slash."""
         if self.issuer is not None:
             return {self.issuer}
         base = self.metadata_url.removesuffix(_WELL_KNOWN)
@@ -77,10 +76,10 @@ class OidcProvider(BaseModel):
 
 
 def _parse_providers(value: object) -> object:
-    """Take providers by name, as JSON.
+    """Parse providers by name from JSON.
 
     Raises:
-        ValueError: it is not that; the message names the provider and what is wrong, and no value.
+        ValueError: a provider is invalid. The message names it and the error, but no value.
     """
     if isinstance(value, str):
         try:
@@ -111,7 +110,7 @@ def _check_local_paths(paths: list[str]) -> list[str]:
 
 
 def _default_public_url(data: dict[str, Any]) -> str:
-    """Return the URL of a service with one host name; nothing where that is not known."""
+    """Return the URL of a service with one host name; empty if the name is not known."""
     hosts: list[str] = data["allowed_hosts"]
     if not data["environment"].is_deployed:
         return "http://127.0.0.1:8000"
@@ -123,15 +122,15 @@ def _check_public_url(url: str) -> str:
 
 
 class OidcSettings(HttpSettings):
-    """OpenID Connect providers, and where people come back to."""
+    """OpenID Connect providers and redirect URLs."""
 
     # By name, which is part of the URLs and of each linked identity.
     oidc_providers: Annotated[
         dict[str, OidcProvider], NoDecode, BeforeValidator(_parse_providers)
     ] = Field({})
-    # The paths that people may ask to be sent to after they have logged in.
+    # The paths to which a login may redirect.
     oidc_next_paths: Annotated[TextList, AfterValidator(_check_local_paths)] = Field([])
-    # Where clients reach the service; the Host header, which they choose, has no say in it.
+    # The URL at which clients reach the service. The Host header is not used: clients choose it.
     public_url: Annotated[str, AfterValidator(_check_public_url)] = Field(
         default_factory=_default_public_url
     )

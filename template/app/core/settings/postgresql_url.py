@@ -1,4 +1,4 @@
-"""URLs of PostgreSQL as hosting companies give them, and what asyncpg is told instead."""
+"""Converts PostgreSQL URLs of hosting companies to arguments of asyncpg."""
 
 import re
 import ssl
@@ -116,7 +116,7 @@ def _checked(given: dict[str, Any]) -> dict[str, str]:
 
 
 def tls(query: dict[str, str]) -> ssl.SSLContext | str | None:
-    """Return what asyncpg needs to know about TLS: a context, a mode without one, or nothing.
+    """Return asyncpg's argument for TLS: a context, a mode without one, or None.
 
     Raises:
         ValueError: a file cannot be read, or the parameters contradict each other.

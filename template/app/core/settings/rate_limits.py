@@ -9,7 +9,7 @@ from redis.asyncio import ConnectionPool
 
 from app.core.settings.base import SettingsGroup
 
-# Seconds: Redis cannot count for ever.
+# Seconds. Counters in Redis need an expiry.
 _LONGEST_LIMIT: Final = 366 * 24 * 60 * 60
 # Errors of the Redis client for parts of a URL.
 _NOT_A_STORAGE: Final = (RedisError, TypeError, ValueError)
@@ -58,7 +58,7 @@ RateLimits = Annotated[str, AfterValidator(_check_rate_limits)]
 
 
 class RateLimitSettings(SettingsGroup):
-    """Where attempts are counted."""
+    """Storage of rate limits."""
 
     rate_limit_enabled: bool = True
     # With memory://, each process counts for itself; with redis://, all of them count together.

@@ -4,7 +4,7 @@ from app.core.errors import ForbiddenError, UnauthenticatedError
 
 
 class InvalidApiKeyError(UnauthenticatedError):
-    """No valid key was presented. What is wrong with it is not told."""
+    """No valid key was presented. The client does not learn the reason."""
 
     # The scheme has no registered name; it is the one that FastAPI uses.
     challenge = "APIKey"

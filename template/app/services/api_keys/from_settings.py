@@ -1,4 +1,4 @@
-"""Who calls, by the API keys of the settings."""
+"""Authentication with the API keys of the settings."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from app.services.api_keys.errors import InvalidApiKeyError
 
 @dataclass(frozen=True)
 class Caller:
-    """The key that calls."""
+    """The key of the current request."""
 
     id: str
     scopes: frozenset[str]

@@ -1,4 +1,4 @@
-"""Who calls, by API key, and what can be done with keys."""
+"""Authentication with API keys, and their management."""
 
 import hmac
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from app.models import ApiKey
 from app.schemas.api_keys import ApiKeyCreate, ApiKeyCreated, ApiKeyPage, ApiKeyQuery, ApiKeyRead
 from app.services.api_keys.errors import InvalidApiKeyError
 
-# The last use is recorded once in this time, so that reading an item does not cost a write.
+# The last use is recorded at most once in this time, so that most reads need no write.
 _USE_INTERVAL: Final = timedelta(minutes=1)
 _NO_DIGEST: Final = "0" * 64
 
@@ -108,7 +108,7 @@ def prefix_of(key: str) -> str:
 
 @dataclass(frozen=True)
 class Caller:
-    """The key that calls."""
+    """The key of the current request."""
 
     id: UUID
     scopes: frozenset[str]
@@ -131,7 +131,7 @@ class ApiKeyService:
     async def authenticate(self, presented: list[str]) -> Caller:
         """Return the key that was presented.
 
-        Whatever is wrong with it, the same work is done and the same error raised.
+        Every invalid key takes the same work and raises the same error.
 
         Raises:
             InvalidApiKeyError: it is unknown, expired or revoked, or it is not one key.

@@ -1,4 +1,4 @@
-"""Accounts, for those who have not logged in yet: sign-up, login, refresh, lost passwords."""
+"""Sign-up, login, refresh and password reset."""
 
 import hashlib
 from datetime import UTC, datetime, timedelta
@@ -30,7 +30,7 @@ from app.services.auth.errors import (
 from app.services.auth.mailer import Mailer
 from app.services.auth.sessions import Caller, Client, Session
 
-# How long tokens from e-mails hold.
+# The lifetimes of tokens from e-mails.
 RESET_LIFETIME: Final = timedelta(minutes=30)
 VERIFY_LIFETIME: Final = timedelta(hours=48)
 
@@ -44,7 +44,7 @@ _SECRETS: sa.Select[UUID, str, str | None, bool] = sa.select(
 _BY_EMAIL = _SECRETS.where(col(User.email) == sa.bindparam("the_email"))
 _BY_ID = _SECRETS.where(_HAS_ID)
 _SIGN_UP = sa.insert(User).returning(*_COLUMNS)
-# Each applies only while the password is still the one that was read, and locks the row.
+# Each changes the row only if the password is still the one that was read, and locks the row.
 _RENEW_HASH = (
     sa.update(User)
     .where(_HAS_ID, _HAD_PASSWORD, _IS_ACTIVE)
@@ -54,7 +54,7 @@ _RENEW_HASH = (
 _RESET = (
     sa.update(User)
     .where(_HAS_ID, _HAD_PASSWORD, _IS_ACTIVE)
-    # Whoever reads mail at the address has shown that it is theirs.
+    # A user who can read mail at the address has verified it.
     .values(hashed_password=sa.bindparam("new_hash"), is_verified=True)
     .returning(col(User.email))
 )
@@ -100,9 +100,9 @@ _log = structlog.get_logger("app.security")
 
 
 class AccountService:
-    """What can be done without an access token, and what takes a password.
+    """Operations that need no access token, or need the password.
 
-    Passwords are hashed while no connection is held; others would wait for it.
+    Passwords are hashed without an open connection, so that other requests need not wait for it.
     """
 
     def __init__(
@@ -145,8 +145,8 @@ class AccountService:
         """Begin a session, and end the oldest beyond `SESSIONS_PER_USER`.
 
         Raises:
-            InvalidCredentialsError: no active account has this address and password. Nothing tells
-                which of them is wrong, not even the time it takes.
+            InvalidCredentialsError: no active account has this address and password. Neither the
+            error nor the time taken shows which one is wrong.
         """
         user = await self._find(_BY_EMAIL, {"the_email": email})
         hashed = user.hashed_password if user else None
@@ -208,7 +208,7 @@ class AccountService:
         return self.issue_tokens(session)
 
     async def send_verification(self, user: UserRead) -> None:
-        """Send the token that shows whose the address is."""
+        """Send the token that verifies the address."""
         token = self._tokens.issue(
             TokenType.VERIFY, user.id, VERIFY_LIFETIME, fingerprint=_fingerprint(user.email)
         )
@@ -233,8 +233,8 @@ class AccountService:
     async def send_reset(self, email: str) -> None:
         """Send the token that allows a new password, if an active account has this address.
 
-        Where there is none, the same is written and thrown away: whoever asks again at once would
-        feel the difference.
+        If there is none, the same message is rendered and discarded. Otherwise the time of the next
+        request would show whether the account exists.
         """
         user = await self._find(_BY_EMAIL, {"the_email": email})
         token = self._tokens.issue(
@@ -326,11 +326,11 @@ class AccountService:
         return hashed
 
     async def notify(self, email: str, event: str, **values: object) -> None:
-        """Tell the owner of a change, which somebody else may have made. `event` is a template."""
+        """Notify the owner of a change that somebody else may have made. `event` is a template."""
         await self._mailer.send(email, event, **values)
 
     def read_link(self, token: str, kind: TokenType) -> Claims:
-        """Return what a token from an e-mail says.
+        """Return the claims of a token from an e-mail.
 
         Raises:
             InvalidLinkError: it is not valid, or no longer.
@@ -368,5 +368,5 @@ async def purge_unverified(connection: AsyncConnection, settings: MailSettings) 
 
 
 def _fingerprint(*parts: str | None) -> str:
-    """Return a digest that tells whether these are still the same, but not what they are."""
+    """Return a digest of the values: it shows whether they have changed, but not the values."""
     return hashlib.sha256(repr(parts).encode()).hexdigest()

@@ -12,7 +12,7 @@ from app.core.errors import (
 
 
 class InvalidCredentialsError(UnauthenticatedError):
-    """A login that fails; nobody is told why."""
+    """A login that fails. The client does not learn the reason."""
 
     code = "invalid_credentials"
     challenge = "Bearer"
@@ -69,7 +69,7 @@ class EmailTakenError(ConflictError):
 
 
 class LastAdminError(ConflictError):
-    """Nobody would be left to administer the service."""
+    """The service would have no active administrator."""
 
     code = "last_admin"
 

@@ -69,7 +69,7 @@ class Mailer:
 
     def _show(self, message: EmailMessage) -> None:
         if self._settings.environment.is_deployed:
-            # Never in the log: whoever reads it could take over accounts.
+            # Messages are never logged: a reader of the log could take over accounts.
             _logger.warning("email_not_sent", reason="SMTP_HOST is not set")
             return
         text = f"\nTo: {message['To']}\nSubject: {message['Subject']}\n\n{message.get_content()}"

@@ -16,8 +16,8 @@ ReadT = TypeVar("ReadT", bound=BaseModel)
 class OwnedRepository(Repository[TableT, ReadT]):
     """The rows of a table with the column `owner_id`.
 
-    Callers see and change their own rows; another's look missing. Administrators see and change
-    all. A new row belongs to the caller.
+    Callers can read and change their own rows; other rows look missing. Administrators can read
+    and change all rows. A new row belongs to the caller.
     """
 
     def __init__(self, connection: AsyncConnection, caller: Caller) -> None:

@@ -19,7 +19,7 @@ from app.models.auth import AccountAccess
 from app.schemas.auth import SessionRead
 from app.services.auth.errors import SessionNotFoundError
 
-# How long a login counts as recent: a sensitive change then does not take the password.
+# The time for which a login is recent: sensitive changes then do not need the password.
 RECENT: Final = timedelta(minutes=10)
 # The longest list of sessions, the last used first.
 MAX_LISTED: Final = 100
@@ -222,7 +222,7 @@ async def renew(
         "sub": claims.subject,
         "used": used,
         "now": now,
-        # Nothing is later than NULL, whatever the clocks of other processes say.
+        # A comparison with NULL is never true, even if the clocks of other processes differ.
         "grace_began": now - timedelta(seconds=settings.refresh_grace_seconds)
         if settings.refresh_grace_seconds
         else None,
@@ -256,7 +256,7 @@ async def end_all(connection: AsyncConnection, user_id: UUID) -> None:
 
 
 async def end_access(connection: AsyncConnection, user_id: UUID) -> None:
-    """End all sessions of a user, and delete whatever else gives access without the password."""
+    """End all sessions of a user, and delete all other access that needs no password."""
     for statement in _END_ACCESS:
         await connection.execute(statement, {"sub": user_id})
 

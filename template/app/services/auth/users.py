@@ -1,4 +1,4 @@
-"""What can be done with users, by themselves and by administrators."""
+"""Reading and changing users, by themselves and by administrators."""
 
 from typing import Any, Final
 from uuid import UUID
@@ -20,7 +20,7 @@ from app.services.auth.errors import (
 )
 from app.services.auth.sessions import Caller
 
-# Fields with which a stolen access token could become lasting access.
+# With these fields, a thief of an access token could gain permanent access.
 _SENSITIVE: Final = {"email", "role"}
 
 _COLUMNS = [col(getattr(User, name)) for name in UserRead.model_fields]
@@ -35,7 +35,7 @@ _PAGE = (
     .limit(sa.bindparam("limit"))
     .offset(sa.bindparam("skip"))
 )
-# Changes nothing, but makes every other change of administrators wait.
+# Changes nothing, but locks the rows, so that other changes of administrators wait.
 _LOCK_ADMINS = (
     sa.update(User).where(_IS_ADMIN).values(updated_at=col(User.updated_at)).returning(col(User.id))
 )
@@ -87,7 +87,7 @@ class UserService:
     ) -> UserRead:
         """Set the fields given; leave the rest. A user who is no longer active is logged out.
 
-        Without a caller, it is the operator who changes them.
+        Without a caller, the change is the operator's.
 
         Raises:
             ReauthenticationRequiredError: the address or the role would change, and the caller has

@@ -31,7 +31,7 @@ class UnknownTargetError(BadRequestError):
 
 
 class InvalidStateError(BadRequestError):
-    """A callback that nobody waits for in this browser: forged, expired, or used before."""
+    """A callback without a pending login in this browser: forged, expired, or used before."""
 
     code = "invalid_login_state"
 
@@ -40,7 +40,7 @@ class InvalidStateError(BadRequestError):
 
 
 class LoginDeniedError(BadRequestError):
-    """The provider, or the person there, said no."""
+    """The provider or the user denied the login."""
 
     code = "login_denied"
 
@@ -49,7 +49,7 @@ class LoginDeniedError(BadRequestError):
 
 
 class LoginFailedError(UnauthenticatedError):
-    """The provider's answer proves nobody's identity, or the account may not be used."""
+    """The provider's response is not a valid proof of identity, or the account is not active."""
 
     code = "login_failed"
     challenge = "Bearer"
@@ -59,7 +59,7 @@ class LoginFailedError(UnauthenticatedError):
 
 
 class IdentityTakenError(ConflictError):
-    """The identity logs in to another account."""
+    """The identity is linked to another account."""
 
     code = "identity_taken"
 
@@ -68,7 +68,7 @@ class IdentityTakenError(ConflictError):
 
 
 class LastWayInError(ConflictError):
-    """Nobody could log in to the account any more."""
+    """The account would have no way to log in."""
 
     code = "last_way_in"
 
@@ -86,7 +86,7 @@ class IdentityNotFoundError(NotFoundError):
 
 
 class ProviderError(UpstreamError):
-    """The provider cannot be reached, or does not answer as one. The log says how."""
+    """The provider cannot be reached, or its response is invalid. The log has the details."""
 
     code = "provider_error"
 
@@ -95,7 +95,7 @@ class ProviderError(UpstreamError):
 
 
 class ProviderTimeoutError(UpstreamTimeoutError):
-    """The provider takes too long."""
+    """The provider takes too long to answer."""
 
     code = "provider_timeout"
 

@@ -86,7 +86,7 @@ async def find_user(
     try:
         return await _find_or_link(database, provider, proof, session_id)
     except IntegrityError:
-        # A parallel request has just added the same user, or the same identity: now it is found.
+        # A parallel request has just added the same user or identity, so the second try finds it.
         return await _find_or_link(database, provider, proof, session_id)
 
 
@@ -142,7 +142,7 @@ async def _find_by_email(connection: AsyncConnection, proof: Proof) -> IdentityU
     if user is not None and not user.is_active:
         if user.is_verified:
             raise LoginFailedError
-        # It was somebody else's account, or never used: it must not block the owner of the address.
+        # The account was somebody else's or never used. It must not block the owner of the address.
         await connection.execute(_DELETE, {"sub": user.id})
         user = None
     if user is None:

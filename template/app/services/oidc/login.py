@@ -32,11 +32,11 @@ from app.services.oidc.errors import (
 from app.services.oidc.identities import IdentityUser
 from app.services.oidc.provider import OidcProviderClient
 
-# How long people may take at the provider.
+# The time that users have to log in at the provider.
 LOGIN_LIFETIME: Final = timedelta(minutes=10)
 CALLBACK_PATH: Final = "/api/v1/auth/oidc/{provider}/callback"
 
-# Errors that tell of a fault at the provider (RFC 6749 section 4.1.2.1); all others mean no.
+# Errors of the provider itself (RFC 6749 section 4.1.2.1). All others mean a denied login.
 _FAULTS: Final = {"server_error", "temporarily_unavailable"}
 
 _LOGIN: list[Any] = [
@@ -46,7 +46,7 @@ _LOGIN: list[Any] = [
     col(OidcLogin.session_id),
 ]
 _BEGIN = sa.insert(OidcLogin)
-# In one statement: of several requests with the same state, in whichever processes, one gets it.
+# One statement: of parallel requests with the same state, in any process, one gets the row.
 _TAKE = (
     sa.delete(OidcLogin)
     .where(
@@ -89,7 +89,7 @@ class OidcProviders:
 
 @dataclass(frozen=True, slots=True)
 class BegunLogin:
-    """Where to send the browser, and the secret by which it is recognised afterwards."""
+    """The URL to redirect to, and the secret that identifies the browser afterwards."""
 
     url: str
     browser_secret: str
@@ -104,9 +104,9 @@ class FinishedLogin:
 
 
 class OidcService:
-    """Sends people to providers, and takes them back.
+    """Starts and completes logins at providers.
 
-    No connection to the database is held while a provider is asked; others would wait for it.
+    No database connection is open during requests to a provider, since other requests need it.
     """
 
     def __init__(
@@ -164,13 +164,13 @@ class OidcService:
     async def finish(
         self, name: str, response: CallbackQuery, browser_secret: str | None, client: Client
     ) -> FinishedLogin:
-        """Log in the person whom the provider sends back.
+        """Complete the login of a user who returns from the provider.
 
         Raises:
             UnknownProviderError: there is no such provider.
             InvalidStateError: no login was begun in this browser with this state.
-            LoginDeniedError: the provider, or the person there, said no.
-            LoginFailedError: nothing proves who it is, or the account is not active.
+            LoginDeniedError: the provider or the user denied the login.
+            LoginFailedError: the identity is not proven, or the account is not active.
             EmailNotVerifiedError: there is no account, and the provider has verified no address.
             IdentityTakenError: the identity to link is another user's.
         """
@@ -205,7 +205,7 @@ class OidcService:
 
 
 async def purge(connection: AsyncConnection) -> int:
-    """Delete the logins that nobody came back from, and return how many there were."""
+    """Delete the logins that were not completed in time, and return how many there were."""
     return (await connection.execute(_PURGE)).rowcount
 
 

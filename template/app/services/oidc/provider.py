@@ -25,11 +25,11 @@ from pydantic import BaseModel, ValidationError
 from app.core.settings.oidc import HttpUrl, OidcProvider
 from app.services.oidc.errors import LoginFailedError, ProviderError, ProviderTimeoutError
 
-# Seconds for all that one request of ours asks of the provider.
+# Seconds for all requests to the provider during one request of a client.
 PATIENCE: Final = 5.0
 # Bytes. No answer of a provider is longer.
 _MAX_ANSWER: Final = 256 * 1024
-# Seconds after which the provider's description of itself, and its keys, are read anew.
+# Seconds after which the provider's metadata and keys are fetched again.
 _CACHE_LIFETIME: Final = 3600
 # Seconds by which the provider's clock and ours may differ.
 _LEEWAY: Final = 30
@@ -40,7 +40,7 @@ _ALGORITHMS: Final = frozenset({"RS256", "PS256", "ES256"})
 # We know no extension that a provider could call critical (RFC 7515 section 4.1.11).
 _HEADERS: Final = {"crit": HeaderParameter("Critical", "none")}
 
-# What the libraries raise over malformed answers.
+# Errors of the libraries for malformed responses.
 _MALFORMED_KEYS: Final = (JoseError, KeyError, TypeError, ValueError, AttributeError)
 _MALFORMED_JSON: Final = (ValueError, RecursionError)
 
@@ -49,16 +49,16 @@ _log = structlog.get_logger("app.security")
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """Who someone is, shown by a provider."""
+    """An identity, verified by a provider."""
 
     subject: str
-    # Nothing unless the provider vouches for it.
+    # None unless the provider has verified it.
     verified_email: str | None
     name: str | None
 
 
 class Metadata(BaseModel):
-    """What we need of a provider's description of itself."""
+    """The fields of a provider's metadata that we need."""
 
     issuer: str
     authorization_endpoint: HttpUrl
@@ -71,7 +71,7 @@ class Metadata(BaseModel):
 
     @property
     def endpoints(self) -> list[str]:
-        """Every URL that we would send someone or something to."""
+        """Every URL to which we send requests or browsers."""
         urls = [self.authorization_endpoint, self.token_endpoint, self.jwks_uri]
         return [*urls, self.userinfo_endpoint] if self.userinfo_endpoint else urls
 
@@ -80,7 +80,7 @@ class OidcProviderClient:
     """One provider.
 
     Every method raises ProviderTimeoutError after `PATIENCE` seconds, and ProviderError when the
-    provider cannot be reached or does not answer as one.
+    provider cannot be reached or its response is invalid.
     """
 
     def __init__(self, name: str, settings: OidcProvider, redirect_uri: str) -> None:
@@ -89,8 +89,8 @@ class OidcProviderClient:
         # Endpoints may be without TLS only where the configured URL is, which is in development.
         self._needs_tls = settings.metadata_url.startswith("https://")
         self._redirect_uri = settings.redirect_uri or redirect_uri
-        # It follows no redirects, and asks for answers that are not compressed: what is read is
-        # then what counts against the limit.
+        # The client follows no redirects, and asks for uncompressed responses, so that the limit
+        # applies to the bytes that are read.
         self._http = httpx2.AsyncClient(
             headers={"Accept": "application/json", "Accept-Encoding": "identity"},
             # Each use has its own bound.
@@ -107,7 +107,7 @@ class OidcProviderClient:
         await self._http.aclose()
 
     async def authorization_url(self, state: str, nonce: str, code_verifier: str) -> str:
-        """Return where to send the browser."""
+        """Return the URL to redirect the browser to."""
         async with self._patience():
             metadata, _ = await self._described()
         client = OAuth2Client(
@@ -142,11 +142,11 @@ class OidcProviderClient:
                 details = await self._userinfo(metadata.userinfo_endpoint, tokens, claims["sub"])
         return Proof(claims["sub"], _verified_email(details), _text(details.get("name")))
 
-    # ── What the provider says of itself ─────────────────────────────────────────────────────────
+    # ── Metadata and keys ────────────────────────────────────────────────────────────────────────
 
     async def _described(self, *, outdated: KeySet | None = None) -> tuple[Metadata, KeySet]:
-        """Return the metadata and the keys; read anew when they are old, or the keys outdated."""
-        # Of several requests at once, one asks and the others get its answer.
+        """Return the metadata and the keys. Old ones and `outdated` keys are fetched again."""
+        # Of parallel requests, one asks the provider and the others share its response.
         async with self._lock:
             cached = self._cached
             is_fresh = time.monotonic() < self._cached_until
@@ -202,7 +202,7 @@ class OidcProviderClient:
         metadata, keys = await self._described()
         algorithms = _ALGORITHMS.intersection(metadata.id_token_signing_alg_values_supported)
         if not algorithms:
-            # With none allowed, joserfc would allow what it recommends.
+            # With an empty list, joserfc would allow its recommended algorithms.
             raise self._broken("no algorithm that we accept")
         registry = JWSRegistry(_HEADERS, algorithms=algorithms, strict_check_header=False)
         id_token = tokens.get("id_token")
@@ -240,7 +240,7 @@ class OidcProviderClient:
         )
         if status != httpx2.codes.OK:
             raise self._broken(f"no user info: {status}")
-        # Somebody else's would give this person their e-mail address.
+        # The user info of another subject would give this user the other's e-mail address.
         if answer.get("sub") != subject:
             raise self._failed("the user info is about someone else")
         return answer
@@ -297,7 +297,7 @@ def _certificates() -> ssl.SSLContext:
 
 
 def _is_from(metadata: Metadata, response_issuer: str | None) -> bool:
-    """Tell whether the response came from the provider that it was asked of (RFC 9207)."""
+    """Return whether the response is from the provider that was asked (RFC 9207)."""
     if response_issuer is None:
         return not metadata.authorization_response_iss_parameter_supported
     return response_issuer == metadata.issuer
@@ -305,7 +305,7 @@ def _is_from(metadata: Metadata, response_issuer: str | None) -> bool:
 
 def _verified_email(claims: Mapping[str, Any]) -> str | None:
     is_verified = claims.get("email_verified")
-    # Some providers write the boolean as text. Nothing else that Python takes for true will do.
+    # Some providers write the boolean as text. Other truthy values are not accepted.
     if is_verified is not True and is_verified != "true":
         return None
     return _text(claims.get("email"))
