@@ -29,7 +29,7 @@ CurrentDatabase = Annotated[Database, Depends(get_database)]
 async def open_connection(request: HTTPConnection) -> AsyncIterator[AsyncConnection]:
     """Open the request's one connection: autocommit to read, a transaction to write.
 
-    A WebSocket reads with it until it is closed; a change takes a transaction of the database.
+    A WebSocket keeps a reading connection until it closes. To write, use `Database.transaction()`.
     """
     if _is_generator(request.scope.get("endpoint")):
         raise RuntimeError(
@@ -43,19 +43,19 @@ async def open_connection(request: HTTPConnection) -> AsyncIterator[AsyncConnect
         yield connection
 
 
-# Scope «function»: the commit comes before the response, so that no client is told of a change
-# that did not happen.
+# With scope "function", the commit comes before the response: if it fails, the client gets an
+# error.
 Connection = Annotated[AsyncConnection, Depends(open_connection, scope="function")]
 
 
 @raises(UnavailableError)
 async def open_streaming_connection(database: CurrentDatabase) -> AsyncIterator[AsyncConnection]:
-    """Open a connection to read with, until the whole response has been sent."""
+    """Open a connection for reading, and keep it until the whole response is sent."""
     async with database.reading() as connection:
         yield connection
 
 
-# Scope «request», the default: it is closed after the response.
+# With scope "request", the default, the connection is closed after the response.
 StreamingConnection = Annotated[AsyncConnection, Depends(open_streaming_connection)]
 
 

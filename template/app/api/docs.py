@@ -1,4 +1,4 @@
-"""Swagger UI and ReDoc, from the application's own origin: nothing is loaded from elsewhere."""
+"""Swagger UI and ReDoc, served from the application's own origin without a CDN."""
 
 import base64
 import hashlib
@@ -20,7 +20,7 @@ from fastapi.staticfiles import StaticFiles
 from app.api.paths import public_path
 
 _ASSETS = Path(fastapi_offline.__file__).parent / "static"
-# ReDoc shows its maker's logo, from another host.
+# ReDoc would load its vendor's logo from another host.
 _REDOC_LOGO = b"https://cdn.redoc.ly/redoc/logo-mini.svg"
 _NO_IMAGE = b"data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQABAAA="
 _INLINE_SCRIPT = re.compile(r"<script>(.*?)</script>", re.DOTALL)
@@ -83,7 +83,7 @@ def _redoc_script() -> bytes:
 
 
 def _page(page: HTMLResponse) -> HTMLResponse:
-    """Allow the page its own assets and the inline scripts it was made with, and nothing else."""
+    """Set a content security policy that allows only own assets and these inline scripts."""
     scripts = [
         base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
         for script in _INLINE_SCRIPT.findall(bytes(page.body).decode())
@@ -96,9 +96,9 @@ def _page(page: HTMLResponse) -> HTMLResponse:
             "frame-ancestors 'none'",
             "img-src 'self' data:",
             " ".join(["script-src 'self'", *(f"'sha256-{script}'" for script in scripts)]),
-            # Both pages write styles of their own into the document.
+            # Both pages add inline styles.
             "style-src 'self' 'unsafe-inline'",
-            # ReDoc searches in a worker that it makes from a blob.
+            # ReDoc runs its search in a worker from a blob URL.
             "worker-src blob:",
         ]
     )

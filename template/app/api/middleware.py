@@ -1,4 +1,4 @@
-"""The HTTP edge, in plain ASGI: every request and response passes through it."""
+"""Plain ASGI middleware around every request and response."""
 
 import asyncio
 import re
@@ -24,7 +24,7 @@ from app.api.problems import CLIENT_CLOSED_REQUEST, RETRY_AFTER, problem
 from app.core.settings import Settings
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-# Bytes: below it, compression costs more than it saves.
+# In bytes. Compressing a smaller response costs more than it saves.
 _WORTH_COMPRESSING: Final = 1024
 _SECURITY_HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
@@ -56,7 +56,7 @@ def add_middleware(app: FastAPI, settings: Settings) -> None:
             CORSMiddleware,
             allow_origins=settings.cors_origins,
             allow_methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
-            # Browsers send no cookies along, so the page itself wrote every header.
+            # Without credentials, browsers send no cookies; any header comes from the page itself.
             allow_headers=["*"],
             expose_headers=["Location", "Retry-After", "X-Request-ID"],
         )
@@ -116,16 +116,16 @@ def _client_in_log(scope: Scope) -> Iterator[None]:
 
 
 def _route(scope: Scope) -> dict[str, str]:
-    """Return the route, with its parameters unfilled, or the path when none matched."""
+    """Return the template of the matched route, or the path if no route matched."""
     route = getattr(scope.get("route"), "path", None)
-    # Quoted: the client chose it, and a terminal would obey control characters.
+    # Quoted, since the client chose it and a terminal would interpret control characters.
     return {"route": route} if route else {"path": quote(scope["path"])[:200]}
 
 
 class ResponseHeadersMiddleware:
-    """Tell browsers and caches what not to do. A header that a response sets itself stays.
+    """Add security headers. A header that the response already has is kept.
 
-    Responses to requests with credentials are not stored: they may be about the caller.
+    Responses to requests with credentials must not be cached: they may contain private data.
     """
 
     def __init__(self, app: ASGIApp, *, secure: bool) -> None:
@@ -152,9 +152,9 @@ class ResponseHeadersMiddleware:
 
 
 def forbid_storing(message: Message, *, vary: str) -> None:
-    """Keep caches from storing a response that depends on the credentials in a header.
+    """Forbid caches to store a response that depends on a header with credentials.
 
-    A response that sets `Cache-Control` itself keeps it.
+    If the response already has `Cache-Control`, keep it.
     """
     headers = MutableHeaders(raw=message["headers"])
     headers.setdefault("Cache-Control", "no-store")
@@ -162,9 +162,9 @@ def forbid_storing(message: Message, *, vary: str) -> None:
 
 
 class HeadMiddleware:
-    """Answer HEAD wherever GET is answered: with its headers, without its body.
+    """Answer HEAD on every GET route: the same headers, no body.
 
-    A route that takes HEAD itself is called as it is.
+    If a route handles HEAD itself, call it unchanged.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -182,7 +182,7 @@ class HeadMiddleware:
                 # The server must not expect the body that Content-Length announces.
                 scope["method"] = "HEAD"
                 await send(message)
-                # Ends the response, and with it a stream that might have no end.
+                # End the response, since a stream might never end.
                 await send({"type": "http.response.body"})
 
         try:
@@ -192,7 +192,7 @@ class HeadMiddleware:
 
 
 class ProblemMiddleware:
-    """Replace the plain-text errors of other middleware (hosts, CORS) by problem documents."""
+    """Replace the plain-text errors of other middleware (hosts, CORS) with problem documents."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -238,9 +238,9 @@ class HostMiddleware(TrustedHostMiddleware):
 
 
 class BodyMiddleware:
-    """Refuse bodies that are too large, and compressed ones, which no route can read.
+    """Reject bodies that are too large, and compressed bodies, which no route can read.
 
-    A declared length is refused before a byte is read, an undeclared one as soon as it is exceeded.
+    If `Content-Length` is too large, reject before reading; otherwise while reading.
     If the route never reads a body of undeclared length, the limit does not apply; the server
     discards it. A route may allow more, as in `@router.post("/files", max_body_size=50_000_000)`.
     """
@@ -255,7 +255,7 @@ class BodyMiddleware:
             return
         headers = Headers(scope=scope)
         declared = headers.get("content-length", "0")
-        # Not every server refuses a length that is not a number.
+        # Not every server rejects a length that is not a number.
         length = int(declared[:20]) if declared.isdecimal() else None
         if length is None or (length > self.max_bytes and length > self._limit_of_route(scope)):
             await problem(scope, status.HTTP_413_CONTENT_TOO_LARGE)(scope, receive, send)
@@ -285,7 +285,7 @@ class BodyMiddleware:
         await self.app(scope, receive_up_to_limit, send)
 
     def _limit_of_route(self, scope: Scope) -> int:
-        """Return the limit where the usual one is exceeded; not before: it looks for the route."""
+        """Return the route's limit. Call it late, since finding the route takes time."""
         return max(
             self.max_bytes,
             *(
@@ -303,9 +303,9 @@ def _is_compressed(headers: Headers) -> bool:
 
 
 class ErrorMiddleware:
-    """Answer an unhandled error with a problem that does not describe it; the log does.
+    """Answer an unhandled error with a generic problem document; only the log has the details.
 
-    A request that is cancelled because the service stops is answered with 503. Exits pass.
+    If the server cancels a request because it stops, the response is 503.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -340,7 +340,7 @@ class ErrorMiddleware:
                 _error_log.exception("unhandled_error", method=scope["method"], **_route(scope))
                 response = problem(scope, status.HTTP_500_INTERNAL_SERVER_ERROR)
                 if has_started:
-                    # Half a response cannot be taken back; the server has to cut it off.
+                    # The response has started, so the server can only close the connection.
                     raise
             if not has_started:
                 await response(scope, receive, send)
@@ -353,6 +353,6 @@ def _is_exit(error: BaseException) -> bool:
 
 
 def _is_cancelled(error: BaseException) -> bool:
-    """Return whether the server cancelled this request, as opposed to some task that it awaited."""
+    """Return whether the server cancelled this request, not a task that the request awaited."""
     task = asyncio.current_task()
     return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0

@@ -1,4 +1,4 @@
-"""The OpenAPI document: operations named after their functions, and errors as they are sent."""
+"""The OpenAPI document: operation ids from function names, and problem responses."""
 
 import re
 from collections.abc import Iterator
@@ -54,12 +54,12 @@ _EXAMPLE_ID: Final = "01932f6e-8a3b-7a53-9d0c-0f3a1c5f5e11"
 
 
 def name_operation(route: APIRoute) -> str:
-    """Return the function's name as `operationId`; generated clients name their methods by it."""
+    """Return the function's name as `operationId`; generated clients name methods after it."""
     return route.name
 
 
 def describe_problems(app: FastAPI) -> None:
-    """Document problems where they occur, in place of FastAPI's own shape of a 422."""
+    """Document the problem responses of each operation, and replace FastAPI's own 422."""
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -111,7 +111,7 @@ def _add(operation: dict[str, Any], responses: Responses) -> None:
 
 
 def _complete(operation: dict[str, Any], path: str) -> None:
-    """Add what follows from the route: headers, and its path in the examples."""
+    """Add the headers, and the route's path in the examples."""
     instance = re.sub(r"{\w*id}", _EXAMPLE_ID, path)
     for status_code, response in operation["responses"].items():
         for example in response.get("content", {}).get(MEDIA_TYPE, {}).get("examples", {}).values():

@@ -8,12 +8,12 @@ from starlette.types import Scope
 
 
 def public_path(scope: Scope, path: str) -> str:
-    """Return a path of this service as clients know it: with the prefix that a proxy takes off."""
+    """Return the path that clients see: with the prefix that a proxy removes."""
     return f"{_prefix(scope)}{path}"
 
 
 def route_path(scope: Scope) -> str:
-    """Return the path of the request as routes know it: without a prefix."""
+    """Return the path that routes match: without the prefix."""
     prefix, path = _prefix(scope), str(scope["path"])
     return path.removeprefix(prefix) if path.startswith(f"{prefix}/") else path
 

@@ -1,4 +1,4 @@
-"""The operator's commands about API keys."""
+"""Commands to create, list and revoke API keys."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,21 +14,21 @@ from app.db.database import open_database
 from app.schemas.api_keys import ApiKeyCreate, ApiKeyCreated, ApiKeyPage, ApiKeyQuery
 from app.services.api_keys.stored import ApiKeyService
 
-api_keys_cli = typer.Typer(no_args_is_help=True, help="Make, list and revoke API keys.")
+api_keys_cli = typer.Typer(no_args_is_help=True, help="Create, list and revoke API keys.")
 
 
 @api_keys_cli.command()
 def create(
-    name: Annotated[str, typer.Option(help="Who or what it is for.")] = "unnamed",
+    name: Annotated[str, typer.Option(help="Who or what uses the key.")] = "unnamed",
     scope: Annotated[
         list[str] | None,
-        typer.Option(help="What it may do; by default, items:read and items:write."),
+        typer.Option(help="A scope of the key; by default, items:read and items:write."),
     ] = None,
     expires_in_days: Annotated[
-        int | None, typer.Option(help="By default, it does not expire.")
+        int | None, typer.Option(help="By default, the key does not expire.")
     ] = None,
 ) -> None:
-    """Make a key, and print it: it is not shown again."""
+    """Create a key and print it. It is shown only once."""
     scopes = scope or ["items:read", "items:write"]
     try:
         data = ApiKeyCreate.model_validate(
@@ -60,7 +60,7 @@ def list_keys(
 
 @api_keys_cli.command()
 def revoke(key: Annotated[str, typer.Argument(help="Its id or its prefix.")]) -> None:
-    """Refuse a key, and all keys that descend from it, from now on."""
+    """Revoke a key, and all keys that were created with it, directly or indirectly."""
     with faults_in_one_line():
         run(_revoke(_id_or_prefix(key)))
     typer.echo("Revoked.")

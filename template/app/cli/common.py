@@ -1,4 +1,4 @@
-"""Error messages of the operator's commands."""
+"""Helpers for commands: error messages, and running asynchronous work."""
 
 import asyncio
 import threading
@@ -17,7 +17,7 @@ _Result = TypeVar("_Result")
 
 @contextmanager
 def faults_in_one_line() -> Iterator[None]:
-    """Tell the operator why it cannot be done, not where in the code."""
+    """Print an expected error as a message, without a traceback."""
     try:
         yield
     except DomainError as error:
@@ -42,7 +42,7 @@ async def _finish(work: Coroutine[Any, Any, _Result]) -> _Result:
 
 
 def faults_of(error: ValidationError) -> str:
-    """Return a line for each fault, without the values, which may be secrets."""
+    """Return a line for each error, without the values, which may be secrets."""
     faults = error.errors(include_input=False, include_context=False, include_url=False)
     return "\n".join(
         f"{fault['loc'][0]}: {fault['msg'].removeprefix('Value error, ')}" for fault in faults

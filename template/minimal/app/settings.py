@@ -1,4 +1,4 @@
-"""The settings: those of every service, and those of API keys."""
+"""The settings of the service and of its API keys."""
 
 import errno
 import json
@@ -35,7 +35,7 @@ _INVALID_URL = (RedisError, TypeError, ValueError)
 
 @dataclass(frozen=True)
 class ApiKey:
-    """An entry of `API_KEYS`. It has the digest of a key, with which nobody can call."""
+    """An entry of `API_KEYS`. It has the digest of a key, which is no use to a caller."""
 
     digest: str
     scopes: frozenset[str]
@@ -109,7 +109,7 @@ class Settings(EnvSettings, frozen=True, hide_input_in_errors=True, validate_def
     """Every setting; `.env.example` lists them."""
 
     rate_limit_enabled: bool = True
-    # Each process counts for itself; with redis://, all of them count together.
+    # With memory://, each process counts for itself; with redis://, all count together.
     rate_limit_storage_uri: SecretStr = SecretStr("memory://")
     # For each key.
     rate_limit_api_key: Annotated[str, AfterValidator(_check_rate_limit)] = "600/minute"
@@ -118,7 +118,7 @@ class Settings(EnvSettings, frozen=True, hide_input_in_errors=True, validate_def
     api_key_transports: Annotated[
         tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_check_transports)
     ] = ("header",)
-    # The key of the digests. It is kept apart from them, so that neither alone is of use.
+    # The HMAC key of the digests. Keep it apart from them: neither is of use alone.
     api_key_pepper: SecretStr = SecretStr("")
     api_keys: Annotated[tuple[ApiKey, ...], NoDecode, BeforeValidator(_parse_keys)] = ()
 

@@ -21,7 +21,7 @@ router = APIRouter(prefix="/api/v1/api-keys", tags=["API keys"])
 async def create_api_key(
     data: ApiKeyCreate, keys: ApiKeys, administrator: KeyAdministrator, response: Response
 ) -> ApiKeyCreated:
-    """Make a key that may do no more than the one that makes it; its secret is shown only now."""
+    """Create a key with at most the scopes of the calling key; the secret is shown only once."""
     response.headers["Cache-Control"] = "no-store"
     return await keys.create(data, administrator)
 
@@ -40,5 +40,5 @@ async def list_api_keys(
     responses=problem_responses(ApiKeyNotFoundError),
 )
 async def revoke_api_key(key_id: UUID, keys: ApiKeys, administrator: KeyAdministrator) -> None:
-    """Refuse a key, and all keys that descend from it, from now on."""
+    """Revoke a key, and all keys that were created with it, directly or indirectly."""
     await keys.revoke(key_id, administrator)

@@ -1,4 +1,4 @@
-"""Responses that show no more than a key may read."""
+"""Route class that hides the response of a write from keys without the read scope."""
 
 import json
 from collections.abc import Callable, Coroutine
@@ -17,7 +17,7 @@ _WRITING_METHODS: Final = {"POST", "PUT", "PATCH"}
 
 
 class Written(BaseModel):
-    """The id of what was written, for a key that may not read it."""
+    """The response to a write by a key without the read scope."""
 
     id: UUID
 
@@ -25,7 +25,7 @@ class Written(BaseModel):
 def note_hidden_response(
     request: HTTPConnection, required: list[str], granted: frozenset[str]
 ) -> None:
-    """Note for `ScopedRoute` whether the key may write what it may not read."""
+    """Set for `ScopedRoute` whether the key may write but not read."""
     readable = {scope.removesuffix(_WRITE) + _READ for scope in required if scope.endswith(_WRITE)}
     request.state.hides_response = not readable <= granted
 
@@ -45,7 +45,7 @@ class ScopedRoute(APIRoute):
         super().__init__(path, endpoint, **options)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return FastAPI's handler, with the response reduced where the key may not read it."""
+        """Return FastAPI's handler; it reduces the response if the key lacks the read scope."""
         handle = super().get_route_handler()
 
         async def handle_scoped(request: Request) -> Response:

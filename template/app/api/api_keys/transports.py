@@ -1,4 +1,4 @@
-"""Where a request may carry its API key."""
+"""Middleware that finds the API keys of a request."""
 
 from collections.abc import Iterator
 from urllib.parse import unquote_plus
@@ -21,9 +21,9 @@ def add_api_key_transports(app: FastAPI, settings: Settings) -> None:
 
 
 class ApiKeyTransportMiddleware:
-    """Move every key of a request into one header, and keep caches from storing its response.
+    """Move every key of a request into one header, and forbid caches to store the response.
 
-    Two keys can then be told from one, and no handler or log sees a key in the query.
+    So a request with two keys is detected, and no handler or log sees a key in the query.
     """
 
     def __init__(self, app: ASGIApp, *, transports: list[str]) -> None:
@@ -81,7 +81,7 @@ def _in_query(scope: Scope) -> list[str]:
     for pair in scope["query_string"].decode("latin-1").split("&"):
         name, _, value = pair.partition("=")
         if unquote_plus(name) == _NAME:
-            # What a header cannot hold is no key.
+            # A key is ASCII, as a header value must be.
             keys.append(unquote_plus(value).encode("ascii", "replace").decode())
         else:
             rest.append(pair)

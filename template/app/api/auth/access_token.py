@@ -1,4 +1,4 @@
-"""The access token of a request."""
+"""The dependency that verifies the access token of a request."""
 
 from typing import Final
 
@@ -15,15 +15,15 @@ from app.core.security.tokens import (
     TokenType,
 )
 
-# Relative, so that it holds under any root path.
+# Relative, so that it works under any root path.
 _LOGIN: Final = "api/v1/auth/login"
 
 
 class AccessToken(SecurityBase):
-    """A dependency: what the access token says, before the database is asked.
+    """Dependency for the claims of the access token, before any database query.
 
-    OpenAPI is told of the password flow, with which Swagger UI can log in. It is one dependency
-    where FastAPI's own scheme and the verification would be three: every request pays for each.
+    It declares the password flow in OpenAPI, so that Swagger UI can log in. FastAPI's own scheme
+    and the verification would be three dependencies, and each costs time in every request.
     """
 
     def __init__(self) -> None:
@@ -36,8 +36,8 @@ class AccessToken(SecurityBase):
 
         Raises:
             LoginRequiredError: there is no token.
-            InvalidTokenError: it is not valid, or not the only one: a gateway may have looked at
-                the other.
+            InvalidTokenError: it is invalid, or there are several: a gateway may have checked
+                another one.
         """
         headers = request.headers.getlist("Authorization")
         if len(headers) > 1:

@@ -1,4 +1,4 @@
-"""Dependencies for the current user, the accounts and the users."""
+"""Dependencies for the current user, and for the account and user services."""
 
 from typing import Annotated
 
@@ -24,7 +24,7 @@ from app.services.auth.users import UserService
 
 
 async def get_tokens(request: HTTPConnection) -> Tokens:
-    """Return what signs and reads tokens."""
+    """Return the service that signs and verifies tokens."""
     tokens: Tokens = request.app.state.tokens
     return tokens
 
@@ -37,7 +37,7 @@ ReadClaims = Annotated[Claims, Depends(read_claims)]
 
 
 async def get_current_user(claims: ReadClaims, connection: Connection) -> Caller:
-    """Return who calls.
+    """Return the current user.
 
     Raises:
         InvalidTokenError: the session has ended, or the account is not active.
@@ -49,7 +49,7 @@ CurrentUser = Annotated[Caller, Depends(get_current_user)]
 
 
 async def get_detached_user(claims: ReadClaims, database: CurrentDatabase) -> Caller:
-    """Return who calls, holding no connection: for routes that wait for something else.
+    """Return the current user, but keep no connection: for routes that wait for other services.
 
     Raises:
         InvalidTokenError: the session has ended, or the account is not active.
@@ -78,7 +78,7 @@ VerifiedUser = Annotated[Caller, Depends(get_verified_user)]
 
 @raises(ForbiddenError)
 async def get_current_admin(user: CurrentUser) -> Caller:
-    """Return the administrator who calls.
+    """Return the current user, who must be an administrator.
 
     Raises:
         ForbiddenError: the caller is not one.
@@ -107,7 +107,7 @@ CurrentClient = Annotated[Client, Depends(get_client)]
 
 @raises(RateLimitedError)
 async def get_limits(request: Request) -> AuthLimits:
-    """Return the limits on attempts to log in and the like."""
+    """Return the rate limits of this authentication route."""
     state = request.app.state
     return AuthLimits(request, state.rate_limiter, state.settings)
 
@@ -118,7 +118,7 @@ CurrentLimits = Annotated[AuthLimits, Depends(get_limits)]
 async def get_accounts(
     request: HTTPConnection, database: CurrentDatabase, tokens: CurrentTokens
 ) -> AccountService:
-    """Return the accounts, with connections of their own."""
+    """Return the account service, which opens its own connections."""
     state = request.app.state
     return AccountService(database, state.settings, tokens, state.mailer)
 
@@ -133,7 +133,7 @@ async def get_confirmed_user(
     limits: CurrentLimits,
     confirmation: Annotated[Confirmation | None, Body()] = None,
 ) -> Caller:
-    """Return the current user, who has just logged in or sent the password: for sensitive changes.
+    """Return the current user after a recent login or with the password, for sensitive changes.
 
     Raises:
         ReauthenticationRequiredError: neither.
@@ -156,7 +156,7 @@ ConfirmedUser = Annotated[Caller, Depends(get_confirmed_user)]
 
 
 async def get_users(connection: Connection) -> UserService:
-    """Return the users, inside the request's connection."""
+    """Return the user service, which uses the request's connection."""
     return UserService(connection)
 
 

@@ -1,4 +1,4 @@
-"""Work that stops when the client hangs up."""
+"""Cancel work when the client disconnects."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -12,13 +12,14 @@ _Result = TypeVar("_Result")
 
 
 async def while_connected(request: Request, work: Coroutine[Any, Any, _Result]) -> _Result:
-    """Return the result of the work, which is cancelled when the client hangs up.
+    """Return the result of the work; cancel it if the client disconnects.
 
-    The server does not end a request whose client is gone, so its password would still be hashed.
+    The server does not cancel a request when its client disconnects, so a password would still
+    be hashed.
     The body must have been read.
 
     Raises:
-        UnavailableError: the client hung up, so that nobody reads this.
+        UnavailableError: the client disconnected; it never receives this.
     """
     working = asyncio.ensure_future(work)
     hung_up = asyncio.ensure_future(_wait_for_disconnect(request))

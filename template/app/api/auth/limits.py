@@ -1,4 +1,4 @@
-"""Limits on logins and the like, by network address and by account."""
+"""Rate limits on the authentication routes, by network address and by account."""
 
 import hashlib
 from collections.abc import Coroutine
@@ -13,15 +13,15 @@ from app.core.errors import RateLimitedError
 from app.core.rate_limiter import RateLimiter
 from app.core.settings import Settings
 
-# Prefixes of IPv6 by which clients are counted, and how many times the limit they have. A client
-# usually has a /64; a site, or whoever rents a server, has a /48.
+# IPv6 clients are counted by these prefixes; the value multiplies the limit. A client usually has
+# a /64; a site or a rented server often has a /48.
 _IPV6_PREFIXES: Final = {64: 1, 48: 2}
 _Result = TypeVar("_Result")
 _log = structlog.get_logger("app.security")
 
 
 class AuthLimits:
-    """The limits on one request to the routes of authentication."""
+    """The rate limits on one request to an authentication route."""
 
     def __init__(self, request: Request, limiter: RateLimiter, settings: Settings) -> None:
         self._request = request
@@ -47,7 +47,7 @@ class AuthLimits:
             await self.hit_account(account)
 
     async def hit_account(self, account: str) -> None:
-        """Count this attempt on an account; that on its network address is counted already.
+        """Count this attempt on an account, after `hit` has counted it on the network address.
 
         Raises:
             RateLimitedError: there were too many.
@@ -64,14 +64,14 @@ class AuthLimits:
         await self._limiter.hit(limit, "password", _digest(account))
 
     async def clear_password(self, account: str) -> None:
-        """Forget the wrong passwords, since the right one or a reset followed."""
+        """Reset the count of wrong passwords, after the right one or a password reset."""
         limit = self._settings.rate_limit_login_failures
         await self._limiter.clear(limit, "password", _digest(account))
 
     async def allows_mail(self, address: str) -> bool:
         """Count a requested e-mail, and return whether to send it.
 
-        The client is not told: the answer is the same for every address.
+        The response is the same either way, so that it does not reveal who has an account.
         """
         try:
             await self._limiter.hit(self._settings.rate_limit_mail, "mail", _digest(address))
@@ -81,23 +81,23 @@ class AuthLimits:
         return True
 
     async def while_connected(self, work: Coroutine[Any, Any, _Result]) -> _Result:
-        """Return the result of the work, which is cancelled when the client hangs up.
+        """Return the result of the work; cancel it if the client disconnects.
 
         Raises:
-            UnavailableError: the client hung up, so that nobody reads this.
+            UnavailableError: the client disconnected; it never receives this.
         """
         return await while_connected(self._request, work)
 
 
 def _digest(account: str) -> str:
-    # The storage of the counts need not know who made the attempts.
+    # Store no e-mail addresses or user ids in the counters.
     return hashlib.sha256(account.encode()).hexdigest()
 
 
 def _networks_of(request: Request) -> dict[str, int]:
-    """Return the client's networks, and how many times the limit each has.
+    """Return the client's networks, each with the factor of its limit.
 
-    Behind a trusted proxy, uvicorn has put the client's address in place of the proxy's.
+    Behind a trusted proxy, uvicorn has replaced the proxy's address with the client's.
     """
     host = request.client.host if request.client else "unknown"
     try:

@@ -1,4 +1,4 @@
-"""Signing up, logging in and out, tokens, lost passwords."""
+"""Routes for sign-up, login, logout, tokens and password reset."""
 
 from typing import Annotated, Final
 
@@ -51,7 +51,7 @@ _INVALID_LINK = problem_responses(InvalidLinkError)
 async def sign_up(
     data: UserCreate, accounts: Accounts, limits: CurrentLimits, later: BackgroundTasks
 ) -> UserRead:
-    """Make an account; an e-mail asks to confirm the address."""
+    """Create an account, and send an e-mail to confirm the address."""
     await limits.hit(data.email)
     user = await limits.while_connected(accounts.sign_up(data))
     later.add_task(accounts.send_verification, user)
@@ -83,7 +83,7 @@ async def refresh_tokens(
     tokens: CurrentTokens,
     client: CurrentClient,
 ) -> TokenPair:
-    """Exchange a refresh token for a new pair. It works once; used again, it ends the session.
+    """Exchange a refresh token for a new pair. Using a refresh token twice ends the session.
 
     Within `REFRESH_GRACE_SECONDS` of its first use, it works again.
     """
@@ -95,7 +95,7 @@ async def refresh_tokens(
 
 @router.post("/logout", status_code=status.HTTP_204_NO_CONTENT)
 async def log_out(user: CurrentUser, connection: Connection) -> None:
-    """End this session; its tokens are dead at once."""
+    """End this session; its tokens are invalid at once."""
     await sessions.end(connection, user.session_id, user.id)
 
 
@@ -107,9 +107,9 @@ def _accepted(accounts: AccountService, detail: str) -> Accepted:
 async def forgot_password(
     data: ForgottenPassword, accounts: Accounts, limits: CurrentLimits, later: BackgroundTasks
 ) -> Accepted:
-    """Ask for an e-mail that allows a new password. The answer is the same for every address."""
+    """Request a password reset by e-mail. The response is the same for every address."""
     await limits.hit(data.email)
-    # In the background, whether or not there is such an account: the time tells nothing either.
+    # Always in the background, so that the response time does not reveal whether an account exists.
     if await limits.allows_mail(data.email):
         later.add_task(accounts.send_reset, data.email)
     return _accepted(accounts, "If there is an account with this address, an e-mail is on its way.")
@@ -147,7 +147,7 @@ async def resend_verification(
     limits: CurrentLimits,
     later: BackgroundTasks,
 ) -> Accepted:
-    """Ask for another e-mail to confirm one's own address, unless it is confirmed."""
+    """Send another e-mail to confirm your address, unless it is confirmed."""
     await limits.hit(str(user.id))
     me = await users.get(user.id)
     if not me.is_verified and await limits.allows_mail(me.email):
@@ -157,5 +157,5 @@ async def resend_verification(
 
 @well_known.get("/jwks.json")
 async def read_public_keys(tokens: CurrentTokens) -> PublicKeySet:
-    """Read the public keys, with which other services verify access tokens."""
+    """Read the public keys that other services verify access tokens with."""
     return PublicKeySet.model_validate(tokens.key_set)

@@ -1,4 +1,4 @@
-"""The caller's own sessions: list them, end them."""
+"""Routes for the current user's sessions."""
 
 from uuid import UUID
 
@@ -16,13 +16,13 @@ router = APIRouter(prefix="/api/v1/users/me/sessions", tags=["users"])
 
 @router.get("")
 async def list_my_sessions(user: CurrentUser, connection: Connection) -> list[SessionRead]:
-    """List one's own sessions, at most 100, the last used first."""
+    """List your sessions, at most 100, the most recently used first."""
     return await sessions.list_active(connection, user)
 
 
 @router.delete("", status_code=status.HTTP_204_NO_CONTENT)
 async def end_my_other_sessions(user: CurrentUser, connection: Connection) -> None:
-    """End all of one's own sessions except that of this request; their tokens are dead at once."""
+    """End all your sessions except this one; their tokens are invalid at once."""
     await sessions.end_others(connection, user)
 
 
@@ -32,5 +32,5 @@ async def end_my_other_sessions(user: CurrentUser, connection: Connection) -> No
     responses=problem_responses(SessionNotFoundError),
 )
 async def end_my_session(session_id: UUID, user: CurrentUser, connection: Connection) -> None:
-    """End one of one's own sessions; its tokens are dead at once."""
+    """End one of your sessions; its tokens are invalid at once."""
     await sessions.end_one(connection, session_id, user)

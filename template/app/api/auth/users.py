@@ -1,4 +1,4 @@
-"""Users: oneself, and for administrators everybody."""
+"""Routes for the current user, and for administrators to manage all users."""
 
 from typing import Annotated
 from uuid import UUID
@@ -36,13 +36,13 @@ router = APIRouter(prefix="/api/v1/users", tags=["users"])
 
 @router.get("/me")
 async def read_me(user: CurrentUser, users: Users) -> UserRead:
-    """Read one's own account."""
+    """Read your account."""
     return await users.get(user.id)
 
 
 @router.patch("/me")
 async def update_me(change: ProfileUpdate, user: CurrentUser, users: Users) -> UserRead:
-    """Change one's own profile."""
+    """Change your profile."""
     return await users.update(user.id, change.model_dump(exclude_unset=True), user)
 
 
@@ -54,7 +54,7 @@ async def update_me(change: ProfileUpdate, user: CurrentUser, users: Users) -> U
 async def delete_me(
     user: ConfirmedUser, users: Users, accounts: Accounts, later: BackgroundTasks
 ) -> None:
-    """Close one's own account, and log out everywhere."""
+    """Close your account, and log out everywhere."""
     closed = await users.deactivate(user.id, user)
     later.add_task(accounts.notify, closed.email, "account_closed")
 
@@ -71,7 +71,7 @@ async def change_my_password(
     limits: CurrentLimits,
     later: BackgroundTasks,
 ) -> None:
-    """Change one's own password; all other sessions end."""
+    """Change your password; all other sessions end."""
     account = str(user.id)
     await limits.hit(account)
     await limits.hit_password(account)

@@ -1,4 +1,4 @@
-"""The cookie by which a browser that was sent to a provider is recognised."""
+"""The cookie that ties a login with a provider to the browser that began it."""
 
 from fastapi import Request, Response
 
@@ -7,17 +7,17 @@ from app.services.oidc.login import LOGIN_LIFETIME
 
 
 class LoginCookie:
-    """One secret for each browser: of several logins begun in it, the last one counts."""
+    """One secret per browser: if several logins are begun in it, only the last one can finish."""
 
     def __init__(self, request: Request, settings: Settings) -> None:
         self._is_secure = settings.public_url.startswith("https://")
-        # The prefix makes browsers refuse one that another host of the domain, or a page without
-        # TLS, would set (RFC 6265bis section 4.1.3.2).
+        # Browsers reject a cookie with this prefix if another host of the domain, or a page without
+        # TLS, sets it (RFC 6265bis section 4.1.3.2).
         self._name = "__Host-oidc_login" if self._is_secure else "oidc_login"
         self.value = request.cookies.get(self._name)
 
     def set(self, response: Response, secret: str) -> None:
-        """Let the browser keep the secret for as long as the login may take."""
+        """Set the cookie for as long as the login may take."""
         response.set_cookie(
             self._name,
             secret,
@@ -25,13 +25,13 @@ class LoginCookie:
             path="/",
             secure=self._is_secure,
             httponly=True,
-            # The provider's redirect is a navigation from another site, with which Strict would
-            # not send it.
+            # The provider redirects from another site; with Strict, the browser would not send the
+            # cookie.
             samesite="lax",
         )
 
     def clear(self, response: Response) -> None:
-        """Let the browser forget the secret."""
+        """Delete the cookie."""
         response.delete_cookie(
             self._name, path="/", secure=self._is_secure, httponly=True, samesite="lax"
         )

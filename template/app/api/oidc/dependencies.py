@@ -1,4 +1,4 @@
-"""Logins with OpenID providers, and the identities that they link."""
+"""Dependencies for login with OpenID Connect providers, and for linked identities."""
 
 from typing import Annotated
 
@@ -12,7 +12,7 @@ from app.services.oidc.login import OidcService
 
 
 async def get_oidc(request: Request, database: CurrentDatabase, accounts: Accounts) -> OidcService:
-    """Return the logins with providers, with connections of their own."""
+    """Return the login service, which opens its own database connections."""
     state = request.app.state
     return OidcService(database, state.settings, state.oidc_providers, accounts)
 
@@ -21,7 +21,7 @@ Oidc = Annotated[OidcService, Depends(get_oidc)]
 
 
 async def get_login_cookie(request: Request) -> LoginCookie:
-    """Return the cookie of a login that was begun in this browser."""
+    """Return the login cookie."""
     return LoginCookie(request, request.app.state.settings)
 
 
@@ -29,7 +29,7 @@ CurrentLoginCookie = Annotated[LoginCookie, Depends(get_login_cookie)]
 
 
 async def get_identities(connection: Connection) -> IdentityService:
-    """Return the identities, inside the request's connection."""
+    """Return the identity service, which uses the request's connection."""
     return IdentityService(connection)
 
 

@@ -1,4 +1,4 @@
-"""Logging in with OpenID Connect providers, and the identities there."""
+"""Routes for login with OpenID Connect providers, and for linked identities."""
 
 from typing import Annotated
 from uuid import UUID
@@ -55,7 +55,7 @@ async def begin_oidc_login(
     cookie: CurrentLoginCookie,
     limits: CurrentLimits,
 ) -> RedirectResponse:
-    """Go to the provider to log in. The browser comes back to the callback."""
+    """Redirect to the provider to log in. The provider redirects back to the callback."""
     await limits.hit()
     begun = await oidc.begin(provider, query.next)
     response = RedirectResponse(
@@ -77,9 +77,9 @@ async def begin_oidc_link(  # noqa: PLR0913, PLR0917, each is injected
     limits: CurrentLimits,
     response: Response,
 ) -> AuthorizationRequest:
-    """Ask to link an identity at the provider to one's own account, then go to the URL.
+    """Begin to link an identity to your account; open the returned URL to continue.
 
-    It takes the password, or a login of the last ten minutes.
+    It requires the password, or a login in the last ten minutes.
     """
     await limits.hit()
     begun = await oidc.begin_link(provider, user.session_id)
@@ -110,7 +110,7 @@ async def finish_oidc_login(  # noqa: PLR0913, PLR0917, each is injected
     later: BackgroundTasks,
     response: Response,
 ) -> OidcTokenPair:
-    """Come back from the provider, logged in; the oldest sessions end (`SESSIONS_PER_USER`)."""
+    """Finish the login at the provider; the oldest sessions end (`SESSIONS_PER_USER`)."""
     await limits.hit()
     login = await oidc.finish(provider, query, cookie.value, client)
     if login.user.notify is not None:
@@ -127,7 +127,7 @@ async def finish_oidc_login(  # noqa: PLR0913, PLR0917, each is injected
 
 @router.get("/api/v1/users/me/identities")
 async def list_my_identities(user: CurrentUser, identities: Identities) -> list[IdentityRead]:
-    """List the identities that are linked to one's own account."""
+    """List the identities linked to your account."""
     return await identities.list_all(user.id)
 
 
@@ -145,7 +145,7 @@ async def unlink_my_identity(
 ) -> None:
     """Unlink an identity, unless it is the only way to log in.
 
-    It takes the password, or a login of the last ten minutes.
+    It requires the password, or a login in the last ten minutes.
     """
     email, provider = await identities.unlink(user.id, identity_id)
     later.add_task(accounts.notify, email, "identity_unlinked", provider=provider)
