@@ -30,7 +30,7 @@ _BODY_PROBLEMS: Final = problem_responses(
     status.HTTP_415_UNSUPPORTED_MEDIA_TYPE,
     status.HTTP_503_SERVICE_UNAVAILABLE,
 )
-# Errors of requests that match no operation, of data that the database rejects, and of the service
+# Errors of requests that match no operation, of data that cannot be stored, and of the service
 # itself.
 _OTHER_PROBLEMS: Final = problem_responses(
     status.HTTP_400_BAD_REQUEST,

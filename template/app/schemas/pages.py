@@ -159,7 +159,7 @@ class Page(BaseModel, Generic[ReadT]):
         )
 
 
-# No database stores more than this. Cursors could hold more, since clients can make them up.
+# No larger number is stored. Cursors could hold more, since clients can make them up.
 _STORABLE_TYPES: Final[dict[Any, Any]] = {
     str: Text,
     int: Annotated[int, Field(ge=-(2**63), lt=2**63)],

@@ -1,4 +1,4 @@
-"""Rows in the memory of the process, with the interface of rows in a database."""
+"""Rows in the memory of the process, with the interface of a repository."""
 
 import operator
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Applications of one test alone, for settings or databases of its own."""
+"""Applications for a single test, with their own settings."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

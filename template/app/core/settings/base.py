@@ -126,7 +126,7 @@ class SettingsGroup(BaseSettings):
     # The rows of a list are counted up to this number; 0 is no limit.
     list_total_limit: NonNegativeInt = 10_000
     log_level: Annotated[LogLevel, IGNORE_CASE] = "info"
-    # Levels of libraries' loggers, as in sqlalchemy.engine=info; the default is warning or above.
+    # Levels of libraries' loggers, as in asyncio=info; the default is warning or above.
     log_levels: Annotated[dict[str, LogLevel], NoDecode, BeforeValidator(_split_levels)] = Field({})
     # Readable lines in development, JSON for a log collector elsewhere.
     log_format: Annotated[LogFormat, IGNORE_CASE] = Field(default_factory=_default_log_format)
