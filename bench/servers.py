@@ -103,7 +103,7 @@ class Host:
         with log.open("wb") as output:
             process = subprocess.Popen(
                 command,
-                cwd=self.directory,  # away from the project, whose `.env` would be read
+                cwd=self.directory,
                 env=environment() | dict(settings),
                 stdin=subprocess.DEVNULL,
                 stdout=output,

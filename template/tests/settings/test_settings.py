@@ -251,22 +251,39 @@ def test_unsafe_service_does_not_start(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_service_with_an_env_file_in_utf_16_does_not_start(name: str, tmp_path: Path) -> None:
-    (tmp_path / ".env").write_text("LOG_LEVEL=info", encoding="utf-16")
+    file = tmp_path / ".env"
+    file.write_text("LOG_LEVEL=info", encoding="utf-16")
 
     process = start(COMMANDS[name], tmp_path, {})
 
     assert process.returncode == START_FAILED
-    assert process.stderr == ".env: not UTF-8 text\n"
+    assert process.stderr == f"{file}: not UTF-8 text\n"
+
+
+def test_env_file_is_the_one_of_the_project_in_every_directory(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("LOG_FORMAT=hunter2", encoding="utf-8")
+    (elsewhere := tmp_path / "elsewhere").mkdir()
+    (elsewhere / ".env").write_text("LIST_TOTAL_LIMIT=hunter2", encoding="utf-8")
+
+    process = start(COMMANDS["command"], tmp_path, {}, elsewhere)
+
+    assert process.returncode == START_FAILED
+    assert process.stderr.startswith("LOG_FORMAT: ")
+    assert "LIST_TOTAL_LIMIT" not in process.stderr
 
 
 def start(
-    command: list[str], directory: Path, settings: dict[str, str]
+    command: list[str],
+    project: Path,
+    settings: dict[str, str],
+    directory: Path | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run Python with these settings alone, and without the project's `.env`."""
-    environment = {**os.environ, "PYTHONPATH": str(PROJECT), **settings}
+    """Run Python in a project of the same code, with these settings and its own `.env` alone."""
+    (project / "app").symlink_to(PROJECT / "app")
+    environment = {**os.environ, "PYTHONPATH": str(project), **settings}
     return subprocess.run(  # noqa: S603, our own command
         [sys.executable, *command],
-        cwd=directory,
+        cwd=directory or project,
         env=environment,
         capture_output=True,
         text=True,

@@ -1,5 +1,9 @@
 """Which databases are taken, and through which driver."""
 
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +13,8 @@ from sqlalchemy import text
 from app.core.settings import DatabaseSettings, Environment, Settings, load_settings
 from app.core.settings.database import async_database_url
 from app.db.engine import create_engine
+
+PROJECT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("driver", ["sqlite", "sqlite+aiosqlite", "sqlite+pysqlite"])
@@ -49,11 +55,30 @@ def test_database_in_memory_is_for_tests_alone(given: str) -> None:
     ("environment", "url"),
     [
         (Environment.TEST, "sqlite+aiosqlite://"),
-        (Environment.DEVELOPMENT, "sqlite+aiosqlite:///app.db"),
+        (Environment.DEVELOPMENT, f"sqlite+aiosqlite:///{PROJECT}/app.db"),
     ],
 )
 def test_development_and_tests_have_a_default(environment: Environment, url: str) -> None:
     assert Settings(environment=environment).database_url.get_secret_value() == url
+
+
+def test_default_is_in_the_project_when_migrations_run_elsewhere(tmp_path: Path) -> None:
+    (project := tmp_path / "project").mkdir()
+    for name in ("app", "migrations"):
+        (project / name).symlink_to(PROJECT / name)
+    config = shutil.copy(PROJECT / "alembic.ini", project)
+    (elsewhere := tmp_path / "elsewhere").mkdir()
+
+    subprocess.run(  # noqa: S603, our own command
+        [sys.executable, "-m", "alembic", "-c", config, "upgrade", "head"],
+        cwd=elsewhere,
+        env={**os.environ, "ENVIRONMENT": "development"},
+        timeout=60,
+        check=True,
+    )
+
+    assert (project / "app.db").is_file()
+    assert not list(elsewhere.iterdir())
 
 
 def test_deployed_service_has_no_default() -> None:

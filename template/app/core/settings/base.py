@@ -22,6 +22,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 LogLevel = Literal["debug", "info", "warning", "error", "critical"]
 LogFormat = Literal["console", "json"]
 
+# Of this file as it was imported, so that the working directory does not matter.
+PROJECT: Final = Path(__file__).parents[3]
 # The exit code that tells uvicorn's supervisor to stop. After any other code it would restart its
 # workers again and again.
 START_FAILED: Final = 3
@@ -107,14 +109,14 @@ def _default_log_format(data: dict[str, Any]) -> LogFormat:
 
 
 class SettingsGroup(BaseSettings):
-    """A group of settings, read from the environment, then from `.env`.
+    """A group of settings, read from the environment, then from the project's `.env`.
 
     Groups are mixed into one flat class, `Settings`. A command that needs one group alone loads
     that one, and needs no other variable.
     """
 
     model_config = SettingsConfigDict(
-        env_file=".env",
+        env_file=PROJECT / ".env",
         env_ignore_empty=True,
         extra="ignore",
         frozen=True,
