@@ -55,7 +55,7 @@ def add_model(project: Path) -> None:
     models = project / "app/models/__init__.py"
     text = models.read_text(encoding="utf-8")
     text = text.replace("\n\n__all__ = [", "\nfrom app.models.tag import Tag\n\n__all__ = [")
-    models.write_text(text.replace('"]\n', '", "Tag"]\n'), encoding="utf-8")
+    models.write_text(text.replace(",\n]\n", ',\n    "Tag",\n]\n'), encoding="utf-8")
     mend = ["ruff", "check", "--fix", "--quiet", "app/models"]
     assert run(["uv", "run", *mend], project).returncode == 0
 

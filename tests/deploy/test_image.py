@@ -155,7 +155,7 @@ def test_server_is_ready(served: tuple[Client, "subprocess.Popen[bytes]", Path])
     answer = client.send("GET", "/api/v1/ready")
 
     assert answer.status == 200
-    assert answer.json() == {"status": "ready", "checks": {"database": "ok"}}
+    assert answer.json() == {"status": "ready", "checks": {"database": "ok", "migrations": "ok"}}
     assert not answer.all("server")
 
 

@@ -6,8 +6,8 @@ import sqlalchemy as sa
 from alembic import op
 from alembic.util import CommandError
 
-# Owns the rows from before there were users. Nobody can log in to it: it has no password, and no
-# mail reaches it. Admins see its rows.
+# The owner of rows from before there were users. It has no password, and mail cannot reach it, so
+# nobody can use it. Admins see its rows.
 DEFAULT_OWNER = "default-owner@example.invalid"
 
 

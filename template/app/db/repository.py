@@ -145,8 +145,10 @@ class Repository(Generic[TableT, ReadT]):
         Raises:
             ConflictError: another row has a value that must be unique.
         """
-        values = {"id": uuid4(), **data.model_dump(), **self._new_values}
-        row = await self._write(self._insert(), **values)
+        return await self._create(data.model_dump())
+
+    async def _create(self, values: Mapping[str, Any]) -> ReadT:
+        row = await self._write(self._insert(), id=uuid4(), **values, **self._new_values)
         return self.read.model_validate(row)
 
     async def update(self, id_: UUID, changes: Mapping[str, Any]) -> ReadT:
@@ -193,6 +195,21 @@ class Repository(Generic[TableT, ReadT]):
         connection = cast("sa.Connection", self._connection.sync_connection)
         limit: int = connection.get_execution_options().get("list_total_limit", 0)
         return limit
+
+    @classmethod
+    async def contains(
+        cls, connection: AsyncConnection, id_: UUID, within: Mapping[str, object]
+    ) -> bool:
+        """Whether there is such a row, with these values by column."""
+        scope = {f"_{name}": value for name, value in within.items()}
+        statement = cls._select_one(frozenset(within))
+        return await fetch_one(connection, statement, _id=id_, **scope) is not None
+
+    @classmethod
+    def select_ids(cls) -> sa.Select[UUID]:
+        """Return a statement that selects the ids of all rows that are not deleted."""
+        id_: sa.Column[UUID] = cls._column("id")
+        return sa.select(id_).where(*cls._conditions(frozenset()))
 
     # Statements are built once: to build one takes longer than to run it.
 

@@ -1,14 +1,13 @@
 """Requests and responses about API keys."""
 
 from datetime import datetime
-from typing import Annotated, Literal, get_args
+from typing import Annotated, get_args
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from app.core.security.scopes import Scope
 from app.schemas.text import Text
-
-Scope = Literal["items:read", "items:write", "keys:admin"]
 
 
 def _is_printable(name: str) -> str:

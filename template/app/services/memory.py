@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 from pydantic import BaseModel
 
-from app.core.errors import NotFoundError
+from app.core.errors import ConflictError, NotFoundError
 from app.schemas.pages import ListQuery
 
 ReadT = TypeVar("ReadT", bound=BaseModel)
@@ -37,6 +37,9 @@ class MemoryRepository(Generic[ReadT]):
     not_found: type[NotFoundError]
     # The fields that `q` is searched for in.
     searched: tuple[str, ...] = ()
+    # The fields whose values must be unique, and the error when one is not.
+    unique: tuple[str, ...] = ()
+    conflict: type[ConflictError] = ConflictError
 
     def __init__(self, total_limit: int) -> None:
         """Count the rows of a list up to the limit; 0 is no limit."""
@@ -77,6 +80,7 @@ class MemoryRepository(Generic[ReadT]):
         """Add a row."""
         id_, now = uuid4(), datetime.now(UTC)
         row = self.read(id=id_, **data.model_dump(), created_at=now, updated_at=now)
+        self._check_unique(row, id_)
         self._rows[id_] = row
         return row
 
@@ -89,6 +93,7 @@ class MemoryRepository(Generic[ReadT]):
         row = await self.get(id_)
         if changes:
             row = row.model_copy(update={**changes, "updated_at": datetime.now(UTC)})
+            self._check_unique(row, id_)
             self._rows[id_] = row
         return row
 
@@ -100,6 +105,16 @@ class MemoryRepository(Generic[ReadT]):
         """
         await self.get(id_)
         del self._rows[id_]
+
+    def _check_unique(self, row: ReadT, id_: UUID) -> None:
+        values = [(name, getattr(row, name)) for name in self.unique]
+        others = [other for other_id, other in self._rows.items() if other_id != id_]
+        if any(
+            value is not None and getattr(other, name) == value
+            for name, value in values
+            for other in others
+        ):
+            raise self.conflict
 
     def _matches(self, row: ReadT, filters: Mapping[str, Any]) -> bool:
         return all(self._passes(row, name, value) for name, value in filters.items())

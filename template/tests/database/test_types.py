@@ -118,8 +118,8 @@ def test_choices_of_models_are_checked_by_the_database(table: sa.Table) -> None:
 
     for column in table.columns:
         assert not isinstance(column.type, sa.Enum), (
-            f"{column} is an enumeration of the database, which PostgreSQL cannot take a value"
-            f" away from and SQLite does not have: give the field sa_type=Choice(...)."
+            f"{column} is an enumeration of the database: it cannot lose a value, and SQLite has"
+            f" none. Give the field sa_type=Choice(...)."
         )
         if isinstance(column.type, Choice):
             assert f"ck_{table.name}_{column.name}" in checks
@@ -158,7 +158,7 @@ async def test_no_digit_of_a_decimal_is_lost(connection: AsyncConnection) -> Non
     try:
         found = await connection.scalar(statement)
     except StatementError as error:
-        assert "more digits" in str(error.orig)  # noqa: PT017, PostgreSQL keeps them all
+        assert "more digits" in str(error.orig)  # noqa: PT017, a server keeps them all
     else:
         assert found == value
 

@@ -110,7 +110,7 @@ async def test_no_origin_is_known_unless_configured(settings: Settings) -> None:
 
 @pytest.mark.parametrize("path", ["/api/v1/health", f"{ITEMS}?limit=1", f"{ITEMS}/1", "/nothing"])
 async def test_no_cache_stores_what_a_caller_is_answered(client: AsyncClient, path: str) -> None:
-    response = await client.get(path, headers={"Authorization": "Bearer x"})
+    response = await client.get(path, headers={"Authorization": "Token x"})
 
     assert response.headers["Cache-Control"] == "no-store"
     assert "Authorization" in response.headers["Vary"]
@@ -122,7 +122,7 @@ async def test_route_may_say_itself_what_caches_store(app: FastAPI, client: Asyn
         response.headers["Cache-Control"] = "private, max-age=60"
         return 1
 
-    response = await client.get("/price", headers={"Authorization": "Bearer x"})
+    response = await client.get("/price", headers={"Authorization": "Token x"})
 
     assert response.headers["Cache-Control"] == "private, max-age=60"
 

@@ -4,15 +4,16 @@ import hmac
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Final, Self
+from typing import Annotated, Final, Self, get_args
 
 from pydantic import BeforeValidator
 from pydantic_settings import NoDecode
 
+from app.core.security.scopes import Scope
 from app.core.settings.api_keys import ApiKeySettings
 
 # The scopes that a key can have.
-SCOPES: Final = ("items:read", "items:write")
+SCOPES: Final[tuple[str, ...]] = get_args(Scope)
 
 _DIGEST_LENGTH: Final = 64
 
@@ -69,7 +70,7 @@ def _parse_all(value: object) -> object:
 
 
 class ApiKeyListSettings(ApiKeySettings):
-    """API keys that are kept in the settings rather than in a database."""
+    """API keys that are kept in the settings."""
 
     # `python -m app api-keys create` prints an entry.
     api_keys: Annotated[tuple[ConfiguredKey, ...], NoDecode, BeforeValidator(_parse_all)] = ()
