@@ -16,6 +16,8 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
+# Errors over a file that cannot be read, or is not UTF-8.
+UNREADABLE = (OSError, UnicodeError)
 PROJECT = Path(__file__).resolve().parent.parent
 
 
@@ -46,7 +48,7 @@ def main(command: list[str]) -> int:
     signal.signal(signal.SIGINT, lambda *_: None)
     try:
         settings = {**dotenv_values(PROJECT / ".env"), **os.environ}
-    except (OSError, UnicodeError):
+    except UNREADABLE:
         # The command names what is wrong.
         settings = {**os.environ, "DATABASE_URL": "-"}
     environment = (settings.get("ENVIRONMENT") or "development").lower()

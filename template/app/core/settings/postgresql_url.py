@@ -7,6 +7,8 @@ from typing import Any, Final
 
 from sqlalchemy import URL, make_url
 
+# Errors over files that cannot be read, or are not certificates.
+_UNREADABLE: Final = (OSError, ValueError)
 DRIVER: Final = "postgresql+asyncpg"
 
 _LAST_PORT: Final = 65535
@@ -144,7 +146,7 @@ def tls(query: dict[str, str]) -> ssl.SSLContext | str | None:
     context.check_hostname = mode == "verify-full"
     try:
         _load(context, root, query)
-    except (OSError, ValueError):
+    except _UNREADABLE:
         raise ValueError(
             "has a file in sslrootcert, sslcert, sslkey or sslcrl that is not in PEM form"
         ) from None

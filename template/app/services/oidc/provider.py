@@ -41,6 +41,7 @@ _ALGORITHMS: Final = frozenset({"RS256", "PS256", "ES256"})
 _HEADERS: Final = {"crit": HeaderParameter("Critical", "none")}
 
 # Errors of the libraries for malformed responses.
+_OUTDATED_KEYS: Final = (InvalidKeyIdError, BadSignatureError)
 _MALFORMED_KEYS: Final = (JoseError, KeyError, TypeError, ValueError, AttributeError)
 _MALFORMED_JSON: Final = (ValueError, RecursionError)
 
@@ -211,7 +212,7 @@ class OidcProviderClient:
         try:
             try:
                 token = jwt.decode(id_token, keys, registry=registry)
-            except (InvalidKeyIdError, BadSignatureError):
+            except _OUTDATED_KEYS:
                 # The provider has new keys; without key ids, only the signature shows it.
                 _, keys = await self._described(outdated=keys)
                 token = jwt.decode(id_token, keys, registry=registry)
