@@ -144,6 +144,7 @@ WORDS: list[tuple[str, Callable[[Project], bool]]] = [
 ]
 NAMING_OTHERS = {
     ".copier-answers.yml",  # names what was not chosen: `auth: none`
+    "scripts/deploy_to_vercel.sh",  # Vercel's API takes a bearer token
     "tests/database/test_autogenerate.py",  # migrations run on both databases
 }
 WORD_PATTERNS = [(re.compile(pattern, re.IGNORECASE), chosen) for pattern, chosen in WORDS]

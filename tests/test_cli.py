@@ -66,7 +66,7 @@ def test_copy(render: Render, template: Path, tmp_path: Path, preset: str) -> No
 def test_copy_says_what_comes_next(template: Path, tmp_path: Path) -> None:
     result = copier("copy", "--defaults", template, tmp_path / "my project")
 
-    assert f"  cd '{tmp_path}/my project'\n  make dev\n" in result.stderr
+    assert f"  cd '{tmp_path}/my project'\n  git init\n  make dev\n" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_update_marks_conflicts_and_says_how_to_find_them(repository: Path, proj
     result = copier("update", "--defaults", directory=project)
 
     assert result.returncode == 0, "Copier calls an update with conflicts a success"
-    assert "`git diff --check` lists conflicts" in result.stderr
+    assert "`make update` lists them" in result.stderr
     check = ["git", "-C", str(project), "diff", "--check"]
     found = subprocess.run(check, check=False, capture_output=True, text=True).stdout
     assert "Makefile:" in found

@@ -172,6 +172,7 @@ async def test_connection_that_was_ended_right_after_its_use(
 
     # The news may still be on its way.
     assert (await client.get(READ)).status_code in {200, 503}
+    assert (await client.get(READY)).status_code in {200, 503}
     await assert_all_is_well(client)
 
 
