@@ -200,7 +200,16 @@ def check_items(client: Client) -> None:
         raise CheckError(f"Location is {created.headers['Location']}, the item is at {path}")
 
     page = client.expect(200, "GET", "/api/v1/items?q=first").json
-    if page != {"items": [item], "total": 1, "skip": 0, "limit": 50, "has_more": False}:
+    expected = {
+        "items": [item],
+        "total": 1,
+        "total_is_exact": True,
+        "skip": 0,
+        "limit": 50,
+        "has_more": False,
+        "next_cursor": None,
+    }
+    if page != expected:
         raise CheckError(f"the list is not the item alone: {page}")
     changed = client.expect(200, "PATCH", path, body={"description": "Changed"}).json
     if (changed["title"], changed["description"]) != ("First", "Changed"):

@@ -35,9 +35,12 @@ def get(server: Server, path: str, headers: Mapping[str, str]) -> object:
 def test_application_and_floor_list_the_same(compared: Scenario, query: str) -> None:
     headers = compared.requests["list"].headers
 
-    pages = [get(each, f"{ITEMS}?{query}", headers) for each in compared.servers.values()]
+    app, floor = (get(each, f"{ITEMS}?{query}", headers) for each in compared.servers.values())
 
-    assert pages[0] == pages[1]
+    # The floor has no cursors.
+    assert isinstance(app, dict)
+    assert isinstance(floor, dict)
+    assert {name: app[name] for name in floor} == floor
 
 
 @pytest.mark.parametrize("route", ["list", "create"])
